@@ -1,0 +1,58 @@
+//! Where words go: results to stdout, talk to stderr, and neither anywhere else.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+
+use serde::Serialize;
+use std::io::IsTerminal as _;
+
+/// What the user asked to see.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Output {
+    /// Results as JSON.
+    pub json: bool,
+    /// No talk.
+    pub quiet: bool,
+}
+
+impl Output {
+    /// A line of the result; not printed when JSON was asked for.
+    pub fn line(&self, text: impl std::fmt::Display) {
+        if !self.json {
+            println!("{text}");
+        }
+    }
+
+    /// The result as one JSON document; only printed when JSON was asked for.
+    pub fn json(&self, value: &impl Serialize) {
+        if self.json {
+            match serde_json::to_string(value) {
+                Ok(text) => println!("{text}"),
+                Err(error) => eprintln!("error: cannot write the result as JSON: {error}"),
+            }
+        }
+    }
+
+    /// Talk: progress and explanation, silenced by `--quiet`.
+    pub fn talk(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// A warning, shown even with `--quiet`.
+    pub fn warn(&self, text: impl std::fmt::Display) {
+        eprintln!("warning: {text}");
+    }
+
+    /// Whether a progress bar makes sense.
+    pub fn interactive(&self) -> bool {
+        !self.quiet && !self.json && std::io::stderr().is_terminal()
+    }
+}
+
+/// Reports why the program could not do its work.
+pub fn failure(failure: &crate::exit::Failure) {
+    eprintln!("error: {}", failure.message);
+    if let Some(advice) = &failure.advice {
+        eprintln!("  help: {advice}");
+    }
+}
