@@ -1,0 +1,538 @@
+//! One certificate, read once: the facts that trust decisions need, owned.
+//!
+//! The parser is lenient on purpose (X.509 v1 must pass where the service lets it pass); what is malformed in a
+//! way that matters is kept as a fact and judged in [`crate::verdict`], not here.
+
+use crate::signature::{self, SignatureFault};
+use aws_lc_rs::digest;
+use std::fmt;
+use std::ops::Range;
+use time::OffsetDateTime;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
+
+/// Why bytes are not a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFault {
+    /// Not X.509 at all.
+    #[error("not an X.509 certificate: {0}")]
+    Unreadable(String),
+    /// A certificate, and then something.
+    #[error("{0} bytes follow the certificate")]
+    TrailingBytes(usize),
+}
+
+/// basicConstraints (RFC 5280 section 4.2.1.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BasicConstraints {
+    /// Whether the subject is a CA.
+    pub ca: bool,
+    /// How many CAs that are not self-issued may follow below.
+    pub path_length: Option<u32>,
+}
+
+/// extKeyUsage, as far as device authentication asks (RFC 5280 section 4.2.1.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtendedKeyUsage {
+    /// clientAuth is listed.
+    pub client_auth: bool,
+    /// anyExtendedKeyUsage is listed.
+    pub any: bool,
+}
+
+/// keyUsage, as far as trust asks (RFC 5280 section 4.2.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// digitalSignature
+    pub digital_signature: bool,
+    /// keyCertSign
+    pub key_cert_sign: bool,
+}
+
+/// The subject's common name, as the service would read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommonName {
+    /// No CN, or an empty one.
+    Missing,
+    /// One CN, or several that are equal.
+    One(String),
+    /// Several that differ.
+    Several(Vec<String>),
+    /// A CN whose string type or bytes cannot be decoded.
+    Undecodable,
+}
+
+/// A parsed certificate. Cheap to share behind an `Arc`, compared by its bytes.
+#[derive(Clone)]
+pub struct Certificate {
+    der: Vec<u8>,
+    sha256: [u8; 32],
+    tbs: Range<usize>,
+    subject: Range<usize>,
+    issuer: Range<usize>,
+    key_algorithm: Vec<u8>,
+    public_key: Range<usize>,
+    signature_algorithm: Vec<u8>,
+    signature: Range<usize>,
+    algorithms_agree: bool,
+    version: u32,
+    serial: Vec<u8>,
+    not_before: i64,
+    not_after: i64,
+    basic_constraints: Option<BasicConstraints>,
+    key_usage: Option<KeyUsage>,
+    extended_key_usage: Option<ExtendedKeyUsage>,
+    subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
+    unknown_critical: Option<String>,
+    duplicate_extension: bool,
+    name_constraints: bool,
+    common_name: CommonName,
+}
+
+impl Certificate {
+    /// Reads one DER certificate and nothing after it.
+    pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, CertificateFault> {
+        let der = der.into();
+        let (rest, parsed) =
+            X509Certificate::from_der(&der).map_err(|e| CertificateFault::Unreadable(e.to_string()))?;
+        if !rest.is_empty() {
+            return Err(CertificateFault::TrailingBytes(rest.len()));
+        }
+        let facts = Facts::of(&parsed);
+        let tbs = &parsed.tbs_certificate;
+        let at = |part: &[u8]| offset(&der, part);
+        let signature_algorithm = algorithm(&parsed.signature_algorithm);
+        Ok(Certificate {
+            sha256: sha256(&der),
+            tbs: at(tbs.as_ref()),
+            subject: at(tbs.subject.as_raw()),
+            issuer: at(tbs.issuer.as_raw()),
+            key_algorithm: algorithm(&tbs.subject_pki.algorithm),
+            public_key: at(&tbs.subject_pki.subject_public_key.data),
+            algorithms_agree: algorithm(&tbs.signature) == signature_algorithm,
+            signature_algorithm,
+            signature: at(&parsed.signature_value.data),
+            version: tbs.version.0 + 1,
+            serial: tbs.raw_serial().to_vec(),
+            not_before: tbs.validity.not_before.timestamp(),
+            not_after: tbs.validity.not_after.timestamp(),
+            basic_constraints: facts.basic_constraints,
+            key_usage: facts.key_usage,
+            extended_key_usage: facts.extended_key_usage,
+            subject_key_id: facts.subject_key_id,
+            authority_key_id: facts.authority_key_id,
+            unknown_critical: facts.unknown_critical,
+            duplicate_extension: facts.duplicate,
+            name_constraints: facts.name_constraints,
+            common_name: common_name(&tbs.subject),
+            der,
+        })
+    }
+
+    /// The whole certificate.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// SHA-256 of the whole certificate.
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.sha256
+    }
+
+    /// The subject name, DER.
+    pub fn subject_der(&self) -> &[u8] {
+        &self.der[self.subject.clone()]
+    }
+
+    /// The issuer name, DER.
+    pub fn issuer_der(&self) -> &[u8] {
+        &self.der[self.issuer.clone()]
+    }
+
+    /// The subject in text form, most significant part first as written.
+    pub fn subject(&self) -> String {
+        name_text(self.subject_der())
+    }
+
+    /// The issuer in text form.
+    pub fn issuer(&self) -> String {
+        name_text(self.issuer_der())
+    }
+
+    /// The subject's CN.
+    pub fn common_name(&self) -> &CommonName {
+        &self.common_name
+    }
+
+    /// The one CN, or the whole subject where there is none: a name to show people.
+    pub fn display_name(&self) -> String {
+        match &self.common_name {
+            CommonName::One(name) => name.clone(),
+            _ => self.subject(),
+        }
+    }
+
+    /// The content of the subjectPublicKey BIT STRING.
+    pub fn public_key(&self) -> &[u8] {
+        &self.der[self.public_key.clone()]
+    }
+
+    /// The public key's AlgorithmIdentifier, DER contents without the SEQUENCE header.
+    pub fn key_algorithm(&self) -> &[u8] {
+        &self.key_algorithm
+    }
+
+    /// 1, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The serial number's content octets.
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
+    }
+
+    /// First second of validity, Unix time.
+    pub fn not_before(&self) -> i64 {
+        self.not_before
+    }
+
+    /// Last second of validity, Unix time.
+    pub fn not_after(&self) -> i64 {
+        self.not_after
+    }
+
+    /// Last second of validity as a date; the year 9999 where the date cannot be represented.
+    pub fn expiry(&self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.not_after).unwrap_or(time::macros::datetime!(9999-12-31 23:59:59 UTC))
+    }
+
+    /// basicConstraints, if present.
+    pub fn basic_constraints(&self) -> Option<BasicConstraints> {
+        self.basic_constraints
+    }
+
+    /// Whether it is marked as a CA.
+    pub fn is_ca(&self) -> bool {
+        self.basic_constraints.is_some_and(|b| b.ca)
+    }
+
+    /// keyUsage, if present.
+    pub fn key_usage(&self) -> Option<KeyUsage> {
+        self.key_usage
+    }
+
+    /// extKeyUsage, if present.
+    pub fn extended_key_usage(&self) -> Option<ExtendedKeyUsage> {
+        self.extended_key_usage
+    }
+
+    /// subjectKeyIdentifier, if present.
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.subject_key_id.as_deref()
+    }
+
+    /// authorityKeyIdentifier's key id, if present.
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.authority_key_id.as_deref()
+    }
+
+    /// A critical extension that nobody here processes: its OID in dotted form.
+    pub fn unknown_critical(&self) -> Option<&str> {
+        self.unknown_critical.as_deref()
+    }
+
+    /// Whether an extension occurs twice (RFC 5280 section 4.2 forbids it).
+    pub fn has_duplicate_extension(&self) -> bool {
+        self.duplicate_extension
+    }
+
+    /// Whether it constrains the names below it.
+    pub fn has_name_constraints(&self) -> bool {
+        self.name_constraints
+    }
+
+    /// Whether the algorithm inside the signed part is the one outside (RFC 5280 section 4.1.1.2).
+    pub fn algorithms_agree(&self) -> bool {
+        self.algorithms_agree
+    }
+
+    /// Whether issuer and subject are the same name (RFC 5280 section 3.2, "self-issued").
+    pub fn is_self_issued(&self) -> bool {
+        self.subject_der() == self.issuer_der()
+    }
+
+    /// Whether `moment` (Unix seconds) lies within the validity, both ends included.
+    pub fn is_valid_at(&self, moment: i64) -> bool {
+        (self.not_before..=self.not_after).contains(&moment)
+    }
+
+    /// Checks this certificate's signature with the key of `issuer`.
+    pub fn verify_signed_by(&self, issuer: &Certificate) -> Result<(), SignatureFault> {
+        if !self.algorithms_agree {
+            return Err(SignatureFault::Algorithm);
+        }
+        signature::verify(
+            &self.signature_algorithm,
+            &issuer.key_algorithm,
+            issuer.public_key(),
+            &self.der[self.tbs.clone()],
+            &self.der[self.signature.clone()],
+        )
+    }
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.der == other.der
+    }
+}
+
+impl Eq for Certificate {}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({})", self.subject())
+    }
+}
+
+/// SHA-256 of some bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+/// Where `part`, a slice of `whole`, lies in it.
+fn offset(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize).min(whole.len());
+    start..(start + part.len()).min(whole.len())
+}
+
+/// The contents of an AlgorithmIdentifier, written again from what was parsed.
+fn algorithm(id: &x509_parser::x509::AlgorithmIdentifier<'_>) -> Vec<u8> {
+    let mut out = crate::der::tlv(crate::der::OID, &[id.algorithm.as_bytes()]);
+    if let Some(parameters) = &id.parameters {
+        let tag = parameters.header.tag().0 as u8 | if parameters.header.is_constructed() { 0x20 } else { 0 };
+        out.extend(crate::der::tlv(tag, &[parameters.data]));
+    }
+    out
+}
+
+#[derive(Default)]
+struct Facts {
+    basic_constraints: Option<BasicConstraints>,
+    key_usage: Option<KeyUsage>,
+    extended_key_usage: Option<ExtendedKeyUsage>,
+    subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
+    unknown_critical: Option<String>,
+    duplicate: bool,
+    name_constraints: bool,
+}
+
+impl Facts {
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        let mut facts = Facts::default();
+        let extensions = certificate.extensions();
+        for (i, extension) in extensions.iter().enumerate() {
+            facts.duplicate |= extensions[..i].iter().any(|earlier| earlier.oid == extension.oid);
+            let known = facts.note(extension.parsed_extension());
+            if extension.critical && !known && facts.unknown_critical.is_none() {
+                facts.unknown_critical = Some(extension.oid.to_id_string());
+            }
+        }
+        facts
+    }
+
+    /// Notes one extension; false if it is none of those that are treated as known.
+    fn note(&mut self, extension: &ParsedExtension<'_>) -> bool {
+        match extension {
+            ParsedExtension::BasicConstraints(b) => {
+                self.basic_constraints =
+                    Some(BasicConstraints { ca: b.ca, path_length: b.path_len_constraint });
+            }
+            ParsedExtension::KeyUsage(k) => {
+                self.key_usage = Some(KeyUsage {
+                    digital_signature: k.digital_signature(),
+                    key_cert_sign: k.key_cert_sign(),
+                });
+            }
+            ParsedExtension::ExtendedKeyUsage(e) => {
+                self.extended_key_usage = Some(ExtendedKeyUsage { client_auth: e.client_auth, any: e.any });
+            }
+            ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                self.authority_key_id = id.key_identifier.as_ref().map(|k| k.0.to_vec());
+            }
+            ParsedExtension::NameConstraints(_) => self.name_constraints = true,
+            ParsedExtension::SubjectAlternativeName(_)
+            | ParsedExtension::IssuerAlternativeName(_)
+            | ParsedExtension::CertificatePolicies(_)
+            | ParsedExtension::CRLDistributionPoints(_)
+            | ParsedExtension::AuthorityInfoAccess(_)
+            | ParsedExtension::SubjectInfoAccess(_) => {}
+            _ => return false,
+        }
+        true
+    }
+}
+
+fn common_name(subject: &X509Name<'_>) -> CommonName {
+    let mut names = Vec::new();
+    for attribute in subject.iter_common_name() {
+        let value = attribute.attr_value();
+        match decode_string(value.header.tag().0, value.data) {
+            Some(text) => names.push(text),
+            None => return CommonName::Undecodable,
+        }
+    }
+    names.dedup();
+    match names.len() {
+        0 => CommonName::Missing,
+        1 if names[0].is_empty() => CommonName::Missing,
+        1 => CommonName::One(names.remove(0)),
+        _ => CommonName::Several(names),
+    }
+}
+
+/// Decodes a DirectoryString or IA5String by its tag (X.680; TeletexString is read as Latin-1).
+fn decode_string(tag: u32, bytes: &[u8]) -> Option<String> {
+    match tag {
+        12 | 19 | 22 => String::from_utf8(bytes.to_vec()).ok(),
+        20 => Some(bytes.iter().map(|&b| char::from(b)).collect()),
+        28 => bytes
+            .chunks(4)
+            .map(|c| <[u8; 4]>::try_from(c).ok().and_then(|c| char::from_u32(u32::from_be_bytes(c))))
+            .collect(),
+        30 => {
+            let units: Option<Vec<u16>> =
+                bytes.chunks(2).map(|c| <[u8; 2]>::try_from(c).ok().map(u16::from_be_bytes)).collect();
+            String::from_utf16(&units?).ok()
+        }
+        _ => None,
+    }
+}
+
+fn name_text(der: &[u8]) -> String {
+    match X509Name::from_der(der) {
+        Ok((_, name)) => {
+            let parts: Vec<String> = name.iter_rdn().map(rdn_text).collect();
+            parts.join(", ")
+        }
+        Err(_) => "(unreadable name)".to_owned(),
+    }
+}
+
+fn rdn_text(rdn: &x509_parser::x509::RelativeDistinguishedName<'_>) -> String {
+    let parts: Vec<String> = rdn
+        .iter()
+        .map(|a| {
+            let value = a.attr_value();
+            let text = decode_string(value.header.tag().0, value.data).unwrap_or_else(|| "?".into());
+            format!("{}={text}", attribute_label(a))
+        })
+        .collect();
+    parts.join("+")
+}
+
+fn attribute_label(attribute: &x509_parser::x509::AttributeTypeAndValue<'_>) -> String {
+    let oid = attribute.attr_type();
+    x509_parser::objects::oid2abbrev(oid, x509_parser::objects::oid_registry())
+        .map_or_else(|_| oid.to_id_string(), str::to_owned)
+}
+
+/// How two names compare (RFC 5280 section 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameMatch {
+    /// The same bytes.
+    Exact,
+    /// Equal after normalisation: string types, letter case and spaces folded. Some verifiers refuse it.
+    Normalised,
+    /// Different names.
+    Different,
+}
+
+/// Compares two DER names, bytes first.
+pub fn compare_names(a: &[u8], b: &[u8]) -> NameMatch {
+    if a == b {
+        return NameMatch::Exact;
+    }
+    match (normalised(a), normalised(b)) {
+        (Some(a), Some(b)) if a == b => NameMatch::Normalised,
+        _ => NameMatch::Different,
+    }
+}
+
+/// RDNs in order; within an RDN the attributes sorted, because a set has no order.
+fn normalised(der: &[u8]) -> Option<Vec<Vec<(String, String)>>> {
+    let (_, name) = X509Name::from_der(der).ok()?;
+    name.iter_rdn()
+        .map(|rdn| {
+            let mut attributes = rdn
+                .iter()
+                .map(|a| {
+                    let value = a.attr_value();
+                    let text = decode_string(value.header.tag().0, value.data)?;
+                    let folded: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+                    Some((a.attr_type().to_id_string(), folded.join(" ")))
+                })
+                .collect::<Option<Vec<_>>>()?;
+            attributes.sort();
+            Some(attributes)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::der::{OID, SEQUENCE, SET, tlv};
+
+    fn name(parts: &[(u8, &str)]) -> Vec<u8> {
+        let rdns: Vec<Vec<u8>> = parts
+            .iter()
+            .map(|(tag, text)| {
+                let attribute = tlv(SEQUENCE, &[&tlv(OID, &[&[0x55, 4, 3]]), &tlv(*tag, &[text.as_bytes()])]);
+                tlv(SET, &[&attribute])
+            })
+            .collect();
+        let parts: Vec<&[u8]> = rdns.iter().map(Vec::as_slice).collect();
+        tlv(SEQUENCE, &parts)
+    }
+
+    #[test]
+    fn names_compare_by_bytes_first_and_then_normalised() {
+        let base = name(&[(12, "Contoso Root")]);
+        for (other, expected) in [
+            (name(&[(12, "Contoso Root")]), NameMatch::Exact),
+            (name(&[(19, "Contoso Root")]), NameMatch::Normalised),
+            (name(&[(12, "contoso ROOT")]), NameMatch::Normalised),
+            (name(&[(12, " Contoso  Root ")]), NameMatch::Normalised),
+            (name(&[(12, "Contoso Root 2")]), NameMatch::Different),
+            (name(&[(12, "Contoso Root"), (12, "x")]), NameMatch::Different),
+        ] {
+            assert_eq!(compare_names(&base, &other), expected);
+        }
+        let forwards = name(&[(12, "a"), (12, "b")]);
+        let backwards = name(&[(12, "b"), (12, "a")]);
+        assert_eq!(compare_names(&forwards, &backwards), NameMatch::Different);
+    }
+
+    #[test]
+    fn every_string_type_of_a_common_name_is_decoded() {
+        let rows: [(u32, &[u8], Option<&str>); 7] = [
+            (12, "ä".as_bytes(), Some("ä")),
+            (19, b"a", Some("a")),
+            (20, &[0xe4], Some("ä")),
+            (30, &[0, b'a', 0, b'b'], Some("ab")),
+            (30, &[0], None),
+            (28, &[0, 0, 0, b'a'], Some("a")),
+            (4, b"a", None),
+        ];
+        for (tag, bytes, expected) in rows {
+            assert_eq!(decode_string(tag, bytes).as_deref(), expected, "tag {tag}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A small DER writer: just enough of X.690 to put a certificate together from parts.
+
+use time::OffsetDateTime;
+
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const SET: u8 = 0x31;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const OID: u8 = 0x06;
+pub(crate) const UTF8_STRING: u8 = 0x0c;
+
+/// Tag, length and the parts one after the other.
+pub(crate) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|p| p.len()).sum();
+    let mut out = Vec::with_capacity(length + 6);
+    out.push(tag);
+    push_length(&mut out, length);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out
+}
+
+fn push_length(out: &mut Vec<u8>, length: usize) {
+    if length < 0x80 {
+        out.push(length as u8);
+        return;
+    }
+    let bytes = length.to_be_bytes();
+    let significant = &bytes[length.leading_zeros() as usize / 8..];
+    out.push(0x80 | significant.len() as u8);
+    out.extend_from_slice(significant);
+}
+
+/// A non-negative INTEGER from its big-endian bytes: minimal, with a leading zero where the top bit is set.
+pub(crate) fn unsigned(bytes: &[u8]) -> Vec<u8> {
+    let start = bytes.iter().position(|&b| b != 0).unwrap_or(bytes.len().saturating_sub(1));
+    let digits = &bytes[start..];
+    let pad: &[u8] = if digits.first().is_none_or(|b| b & 0x80 != 0) { &[0] } else { &[] };
+    tlv(INTEGER, &[pad, digits])
+}
+
+/// A BIT STRING without unused bits.
+pub(crate) fn bit_string(bytes: &[u8]) -> Vec<u8> {
+    tlv(BIT_STRING, &[&[0], bytes])
+}
+
+/// UTCTime through 2049, GeneralizedTime from then on (RFC 5280 section 4.1.2.5).
+pub(crate) fn time(moment: OffsetDateTime) -> Vec<u8> {
+    let t = moment.to_offset(time::UtcOffset::UTC);
+    let rest = format!(
+        "{:02}{:02}{:02}{:02}{:02}Z",
+        u8::from(t.month()),
+        t.day(),
+        t.hour(),
+        t.minute(),
+        t.second()
+    );
+    if (1950..2050).contains(&t.year()) {
+        tlv(0x17, &[format!("{:02}", t.year() % 100).as_bytes(), rest.as_bytes()])
+    } else {
+        tlv(0x18, &[format!("{:04}", t.year()).as_bytes(), rest.as_bytes()])
+    }
+}
+
+/// One extension.
+pub(crate) fn extension(oid: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
+    let flag: &[u8] = if critical { &[0x01, 0x01, 0xff] } else { &[] };
+    tlv(SEQUENCE, &[&tlv(OID, &[oid]), flag, &tlv(OCTET_STRING, &[value])])
+}
+
+/// A name of one RDN: `CN=text` as UTF8String.
+pub(crate) fn common_name(text: &str) -> Vec<u8> {
+    let attribute = tlv(SEQUENCE, &[&tlv(OID, &[oid::COMMON_NAME]), &tlv(UTF8_STRING, &[text.as_bytes()])]);
+    tlv(SEQUENCE, &[&tlv(SET, &[&attribute])])
+}
+
+/// Object identifiers, encoded.
+pub(crate) mod oid {
+    pub(crate) const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+    pub(crate) const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 0x0e];
+    pub(crate) const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
+    pub(crate) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+    pub(crate) const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 0x23];
+    pub(crate) const EXT_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
+    /// id-kp-clientAuth 1.3.6.1.5.5.7.3.2
+    pub(crate) const CLIENT_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn lengths_are_minimal() {
+        assert_eq!(tlv(4, &[&[0; 127]])[..2], [4, 127]);
+        assert_eq!(tlv(4, &[&[0; 128]])[..3], [4, 0x81, 128]);
+        assert_eq!(tlv(4, &[&[0; 65536]])[..5], [4, 0x83, 1, 0, 0]);
+    }
+
+    #[test]
+    fn integers_are_minimal_and_positive() {
+        assert_eq!(unsigned(&[0, 0, 1]), [2, 1, 1]);
+        assert_eq!(unsigned(&[0x80]), [2, 2, 0, 0x80]);
+        assert_eq!(unsigned(&[0, 0]), [2, 1, 0]);
+        assert_eq!(unsigned(&[]), [2, 1, 0]);
+    }
+
+    #[test]
+    fn times_change_form_in_2050() {
+        assert_eq!(&time(datetime!(2049-12-31 23:59:59 UTC))[2..], b"491231235959Z");
+        assert_eq!(&time(datetime!(2050-01-01 00:00:00 UTC))[2..], b"20500101000000Z");
+    }
+}

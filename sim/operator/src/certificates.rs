@@ -1,0 +1,130 @@
+//! CA certificates at the resource manager: upload, verification code, proof of possession, deletion.
+
+use crate::address;
+use crate::error::OperatorError;
+use crate::exchange::{Call, Operator};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::Method;
+use sim_identity::{Issuer, Seed};
+use sim_protocol::CaName;
+use sim_protocol::resource::{
+    CertificateBody, CertificateList, CertificateResponse, PutCertificate, VerifyCertificate,
+};
+use time::OffsetDateTime;
+
+impl Operator {
+    fn certificate_call<'a>(&self, method: Method, name: &CaName, action: &str, verb: &str) -> Call<'a> {
+        let url = address::certificate(&self.resource_manager, &self.instance, Some(name), action);
+        Call::new(method, url, format!("{verb} CA certificate `{name}`"))
+    }
+
+    /// All uploaded CA certificates.
+    pub async fn certificates(&self) -> Result<Vec<CertificateResponse>, OperatorError> {
+        let url = address::certificate(&self.resource_manager, &self.instance, None, "");
+        let answer = self.manage(Call::new(Method::GET, url, "list CA certificates")).await?;
+        Ok(answer.read::<CertificateList>()?.value)
+    }
+
+    /// One uploaded CA certificate.
+    pub async fn certificate(&self, name: &CaName) -> Result<CertificateResponse, OperatorError> {
+        self.manage(self.certificate_call(Method::GET, name, "", "show")).await?.read()
+    }
+
+    /// Uploads the bytes of a certificate file, PEM or DER. One that is there under this name is replaced.
+    /// With `verified` the service takes the caller's word instead of asking for proof of possession.
+    pub async fn upload(
+        &self,
+        name: &CaName,
+        file: &[u8],
+        verified: bool,
+    ) -> Result<CertificateResponse, OperatorError> {
+        let etag = match self.certificate(name).await {
+            Ok(present) => Some(present.etag),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        let body = PutCertificate {
+            properties: Some(CertificateBody {
+                certificate: Some(STANDARD.encode(file)),
+                is_verified: verified.then_some(true),
+            }),
+            ..PutCertificate::default()
+        };
+        let call = self.certificate_call(Method::PUT, name, "", "upload");
+        self.manage(call.if_match(etag.as_deref()).json(&body)?).await?.read()
+    }
+
+    /// Asks for a new verification code; a code from before is dead. The answer holds code, etag and certificate.
+    pub async fn generate_code(&self, name: &CaName) -> Result<CertificateResponse, OperatorError> {
+        let present = self.certificate(name).await?;
+        let call = self.certificate_call(
+            Method::POST,
+            name,
+            "generateVerificationCode",
+            "generate a verification code for",
+        );
+        self.manage(call.if_match(Some(&present.etag))).await?.read()
+    }
+
+    /// Sends the bytes of a verification certificate file, PEM or DER. Without an etag the current one is fetched.
+    pub async fn verify(
+        &self,
+        name: &CaName,
+        verification_certificate: &[u8],
+        etag: Option<&str>,
+    ) -> Result<CertificateResponse, OperatorError> {
+        let etag = match etag {
+            Some(etag) => etag.to_owned(),
+            None => self.certificate(name).await?.etag,
+        };
+        let body = VerifyCertificate { certificate: STANDARD.encode(verification_certificate) };
+        let call = self.certificate_call(Method::POST, name, "verify", "verify");
+        self.manage(call.if_match(Some(&etag)).json(&body)?).await?.read()
+    }
+
+    /// Deletes a CA certificate; groups that roll up to it stop admitting.
+    pub async fn delete_certificate(&self, name: &CaName) -> Result<(), OperatorError> {
+        let present = self.certificate(name).await?;
+        let call = self.certificate_call(Method::DELETE, name, "", "delete");
+        self.manage(call.if_match(Some(&present.etag))).await.map(drop)
+    }
+
+    /// The whole proof of possession: a new code, a verification certificate that `issuer` signs for it, and its
+    /// judgement. The key of the verification certificate comes from `seed` and is thrown away.
+    pub async fn prove_possession(
+        &self,
+        name: &CaName,
+        issuer: &Issuer,
+        seed: &Seed,
+        now: OffsetDateTime,
+    ) -> Result<CertificateResponse, OperatorError> {
+        let pending = self.generate_code(name).await?;
+        self.answer_code(name, &pending, issuer, seed, now).await
+    }
+
+    /// The second half of a proof of possession: answers the code that is pending in `pending`, as
+    /// [`Operator::generate_code`] or [`Operator::certificate`] gave it.
+    pub async fn answer_code(
+        &self,
+        name: &CaName,
+        pending: &CertificateResponse,
+        issuer: &Issuer,
+        seed: &Seed,
+        now: OffsetDateTime,
+    ) -> Result<CertificateResponse, OperatorError> {
+        let attempted = format!("prove possession of the key of CA certificate `{name}`");
+        let Some(code) = pending.properties.verification_code.as_deref() else {
+            let url = crate::error::origin(self.resource_manager.as_str());
+            return Err(OperatorError::Malformed {
+                attempted,
+                url,
+                reason: "it holds no verification code".into(),
+            });
+        };
+        let der = issuer
+            .verification_certificate(code, seed, now)
+            .map_err(|fault| OperatorError::Signing { attempted, source: fault.into() })?;
+        let pem = sim_identity::pem::encode("CERTIFICATE", &der);
+        self.verify(name, pem.as_bytes(), Some(&pending.etag)).await
+    }
+}
