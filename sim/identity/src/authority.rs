@@ -89,7 +89,7 @@ fn mint_root(
     generation: &str,
     now: OffsetDateTime,
 ) -> Result<Issuer, IssueError> {
-    let key = PrivateKey::derive(seed, "root", 0, plan.key)?;
+    let key = PrivateKey::authority(seed, "root", plan.key)?;
     let name = format!("{} root {generation}", plan.name);
     let life = now - Duration::DAY..now + YEAR * (ROOT_YEARS as i32);
     let mut params = ca_params(&name, None, life);
@@ -107,7 +107,7 @@ fn mint_intermediate(
     path_length: u8,
     now: OffsetDateTime,
 ) -> Result<Issuer, IssueError> {
-    let key = PrivateKey::derive(seed, label, 0, algorithm)?;
+    let key = PrivateKey::authority(seed, label, algorithm)?;
     let years = if above.above().is_empty() { FIRST_INTERMEDIATE_YEARS } else { OTHER_INTERMEDIATE_YEARS };
     let end = (now + YEAR * (years as i32)).min(above.certificate().expiry());
     let mut params = ca_params(name, Some(path_length), now - Duration::DAY..end);

@@ -297,6 +297,21 @@ impl fmt::Debug for Certificate {
     }
 }
 
+/// The SubjectPublicKeyInfo of a DER certificate, found without parsing the rest: enough to check that a TLS peer
+/// holds the key, whatever else is wrong with its certificate.
+pub fn subject_public_key_info(der: &[u8]) -> Option<&[u8]> {
+    let (_, _, certificate, _) = crate::der::split(der)?;
+    let (_, _, mut rest, _) = crate::der::split(certificate)?;
+    if rest.first() == Some(&0xa0) {
+        rest = crate::der::split(rest)?.3;
+    }
+    // serialNumber, signature, issuer, validity and subject come first (RFC 5280 section 4.1).
+    for _ in 0..5 {
+        rest = crate::der::split(rest)?.3;
+    }
+    crate::der::split(rest).map(|(_, whole, _, _)| whole)
+}
+
 /// SHA-256 of some bytes.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];

@@ -76,6 +76,22 @@ pub(crate) fn common_name(text: &str) -> Vec<u8> {
     tlv(SEQUENCE, &[&tlv(SET, &[&attribute])])
 }
 
+/// Splits the first element off: (tag, whole element, its content, what follows). Definite lengths of up to
+/// four bytes only, as DER has them.
+pub(crate) fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
+    let (&tag, rest) = bytes.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = if first < 0x80 {
+        (usize::from(first), rest)
+    } else {
+        let digits = rest.get(..usize::from(first & 0x7f)).filter(|d| (1..=4).contains(&d.len()))?;
+        (digits.iter().fold(0, |n, &d| n << 8 | usize::from(d)), &rest[digits.len()..])
+    };
+    let content = rest.get(..length)?;
+    let header = bytes.len() - rest.len();
+    Some((tag, &bytes[..header + length], content, &rest[length..]))
+}
+
 /// Object identifiers, encoded.
 pub(crate) mod oid {
     pub(crate) const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
@@ -98,6 +114,19 @@ mod tests {
         assert_eq!(tlv(4, &[&[0; 127]])[..2], [4, 127]);
         assert_eq!(tlv(4, &[&[0; 128]])[..3], [4, 0x81, 128]);
         assert_eq!(tlv(4, &[&[0; 65536]])[..5], [4, 0x83, 1, 0, 0]);
+    }
+
+    #[test]
+    fn elements_split_where_they_were_joined() {
+        for size in [0, 127, 128, 70_000] {
+            let content = vec![7; size];
+            let mut whole = tlv(4, &[&content]);
+            let length = whole.len();
+            whole.push(9);
+            assert_eq!(split(&whole), Some((4, &whole[..length], content.as_slice(), &[9][..])));
+            assert_eq!(split(&whole[..length - 1]), if size == 0 { None } else { split(&whole[..0]) });
+        }
+        assert_eq!(split(&[0x30, 0x80, 0, 0]), None);
     }
 
     #[test]

@@ -1,0 +1,548 @@
+//! The record of a run: everything a report says, in one versioned structure.
+//!
+//! Fields are only ever added within a version; what a reader does not know it skips.
+
+use crate::PhaseStats;
+use serde::{Deserialize, Serialize};
+
+/// The version of the record this program writes and reads.
+pub const SCHEMA: &str = "rollcall.run/1";
+
+/// The record of one run, or of one shard of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// The version of the program that ran.
+    pub program_version: String,
+    /// The command line, word by word.
+    pub command: Vec<String>,
+    /// When the run started, RFC 3339, UTC.
+    pub started_utc: String,
+    /// What was run.
+    pub scenario: ScenarioText,
+    /// The seed the fleet was made from.
+    pub seed: u64,
+    /// Which part of the run this is, if it is a part.
+    pub shard: Option<Shard>,
+    /// Where it ran.
+    pub host: Host,
+    /// What a reader should know about the set-up, one sentence each.
+    pub notes: Vec<String>,
+    /// Planned devices.
+    pub planned: u64,
+    /// Devices that started an attempt.
+    pub started: u64,
+    /// Devices whose attempt came to an end by itself.
+    pub finished: u64,
+    /// How the run ended.
+    pub ended: Ended,
+    /// The measured window, in seconds.
+    pub wall_seconds: f64,
+    /// Time spent minting certificates, in seconds, outside the measured window.
+    pub minting_seconds: f64,
+    /// How the planned devices ended, each counted once.
+    pub outcomes: Outcomes,
+    /// Why devices ended otherwise than assigned.
+    pub reasons: Vec<Reason>,
+    /// How long each phase of an attempt took.
+    pub phases: Vec<PhaseStats>,
+    /// How long attempts took as a whole.
+    pub clocks: Clocks,
+    /// How much was done in how long.
+    pub throughput: Throughput,
+    /// What happened in each second of the run.
+    pub per_second: Vec<Second>,
+    /// Which devices rolled up to which group, and were assigned to which hub.
+    pub roll_up: Vec<RollUp>,
+    /// What the scenario should lead to.
+    pub expectations: Expectations,
+    /// What the service says it saw, on a mock run.
+    pub ledger: Option<Ledger>,
+    /// The client's counts beside the service's; only what should be equal belongs here.
+    pub reconciliation: Vec<Check>,
+    /// What the run is worth.
+    pub verdict: Verdict,
+    /// What the load generator itself needed.
+    pub generator: Generator,
+    /// The certificates that were presented.
+    pub certificates: Certificates,
+}
+
+/// Why a text is no record.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidRecord {
+    /// No JSON, or no record.
+    #[error("the record cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A record of another version.
+    #[error("the record has schema `{found}`, this program reads `{SCHEMA}`")]
+    Schema {
+        /// The schema it names, empty if none.
+        found: String,
+    },
+}
+
+impl Record {
+    /// Reads a record of this version.
+    pub fn from_json(text: &str) -> Result<Self, InvalidRecord> {
+        let header: Header = serde_json::from_str(text)?;
+        if header.schema != SCHEMA {
+            return Err(InvalidRecord::Schema { found: header.schema });
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// The record as indented JSON.
+    pub fn to_json(&self) -> Result<String, InvalidRecord> {
+        Ok(serde_json::to_string_pretty(self)?)
+    }
+}
+
+/// What is looked at before anything else.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default)]
+    schema: String,
+}
+
+/// The scenario as it was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScenarioText {
+    /// Its name.
+    pub name: String,
+    /// The file it was read from.
+    pub file: String,
+    /// The text of that file.
+    pub text: String,
+    /// Values given on the command line, `key=value`.
+    pub overrides: Vec<String>,
+}
+
+/// One part of a run that was split up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub index: u64,
+    /// How many parts there are.
+    pub count: u64,
+}
+
+/// Where a run ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// Processors the program could use.
+    pub cpus: u64,
+    /// The operating system.
+    pub os: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// Every arrival was worked off.
+    Completed,
+    /// It was asked to stop, and devices in flight could finish.
+    Interrupted,
+    /// It was stopped at once; what a record says unless it knows better.
+    #[default]
+    Aborted,
+}
+
+/// How a device can end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeKind {
+    /// The service assigned it to a hub.
+    Assigned,
+    /// The service said no.
+    Refused,
+    /// The service knows it and has it disabled.
+    Disabled,
+    /// The service took the registration and reported that it failed.
+    #[default]
+    Failed,
+    /// The service asked to come back later, more often than the device would.
+    Throttled,
+    /// The service could not be reached.
+    Unreachable,
+    /// It took longer than an attempt may.
+    TimedOut,
+    /// It was never started for want of a slot.
+    Shed,
+    /// The run ended first.
+    Interrupted,
+    /// The service said something no device understands.
+    ProtocolError,
+}
+
+impl OutcomeKind {
+    /// Every way to end, in the order of reports.
+    pub const ALL: [Self; 10] = [
+        Self::Assigned,
+        Self::Refused,
+        Self::Disabled,
+        Self::Failed,
+        Self::Throttled,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::Shed,
+        Self::Interrupted,
+        Self::ProtocolError,
+    ];
+
+    /// The outcome in words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Assigned => "assigned",
+            Self::Refused => "refused",
+            Self::Disabled => "disabled",
+            Self::Failed => "failed",
+            Self::Throttled => "throttled",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed out",
+            Self::Shed => "shed",
+            Self::Interrupted => "interrupted",
+            Self::ProtocolError => "protocol error",
+        }
+    }
+}
+
+/// How many devices ended in each way; together the plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Outcomes {
+    /// See [`OutcomeKind::Assigned`].
+    pub assigned: u64,
+    /// See [`OutcomeKind::Refused`].
+    pub refused: u64,
+    /// See [`OutcomeKind::Disabled`].
+    pub disabled: u64,
+    /// See [`OutcomeKind::Failed`].
+    pub failed: u64,
+    /// See [`OutcomeKind::Throttled`].
+    pub throttled: u64,
+    /// See [`OutcomeKind::Unreachable`].
+    pub unreachable: u64,
+    /// See [`OutcomeKind::TimedOut`].
+    pub timed_out: u64,
+    /// See [`OutcomeKind::Shed`].
+    pub shed: u64,
+    /// See [`OutcomeKind::Interrupted`].
+    pub interrupted: u64,
+    /// See [`OutcomeKind::ProtocolError`].
+    pub protocol_error: u64,
+}
+
+impl Outcomes {
+    /// How many devices ended in this way.
+    pub const fn count(&self, kind: OutcomeKind) -> u64 {
+        match kind {
+            OutcomeKind::Assigned => self.assigned,
+            OutcomeKind::Refused => self.refused,
+            OutcomeKind::Disabled => self.disabled,
+            OutcomeKind::Failed => self.failed,
+            OutcomeKind::Throttled => self.throttled,
+            OutcomeKind::Unreachable => self.unreachable,
+            OutcomeKind::TimedOut => self.timed_out,
+            OutcomeKind::Shed => self.shed,
+            OutcomeKind::Interrupted => self.interrupted,
+            OutcomeKind::ProtocolError => self.protocol_error,
+        }
+    }
+
+    /// Counts one more device.
+    pub const fn add(&mut self, kind: OutcomeKind) {
+        let count = match kind {
+            OutcomeKind::Assigned => &mut self.assigned,
+            OutcomeKind::Refused => &mut self.refused,
+            OutcomeKind::Disabled => &mut self.disabled,
+            OutcomeKind::Failed => &mut self.failed,
+            OutcomeKind::Throttled => &mut self.throttled,
+            OutcomeKind::Unreachable => &mut self.unreachable,
+            OutcomeKind::TimedOut => &mut self.timed_out,
+            OutcomeKind::Shed => &mut self.shed,
+            OutcomeKind::Interrupted => &mut self.interrupted,
+            OutcomeKind::ProtocolError => &mut self.protocol_error,
+        };
+        *count += 1;
+    }
+
+    /// All devices.
+    pub fn total(&self) -> u64 {
+        OutcomeKind::ALL.iter().map(|kind| self.count(*kind)).sum()
+    }
+}
+
+/// Devices that ended otherwise than assigned, all for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reason {
+    /// How they ended.
+    pub outcome: OutcomeKind,
+    /// In which phase of the attempt.
+    pub phase: Option<String>,
+    /// The service's error code, if it gave one.
+    pub code: Option<u32>,
+    /// What the service or the transport said.
+    pub message: String,
+    /// How many devices.
+    pub count: u64,
+    /// Whether the scenario asked for it.
+    pub expected: bool,
+    /// The id of the defect they were given.
+    pub defect: Option<String>,
+    /// One of them.
+    pub sample_registration_id: String,
+    /// What it means.
+    pub explanation: String,
+    /// What to do about it.
+    pub repair: String,
+    /// The steps by which the verdict on the chain was reached.
+    pub trail: Vec<String>,
+}
+
+/// How long attempts took as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Clocks {
+    /// From the start of the attempt to its end; assigned devices.
+    pub service_time: PhaseStats,
+    /// From when the device was due to the end of its attempt; assigned devices.
+    pub response_time: PhaseStats,
+    /// From the start of the attempt to its end; all other devices.
+    pub service_time_unsuccessful: PhaseStats,
+}
+
+/// How much was done in how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Throughput {
+    /// Assigned devices a second of the measured window.
+    pub per_second: f64,
+    /// Assigned devices a minute of the measured window.
+    pub devices_per_minute: f64,
+}
+
+impl Throughput {
+    /// The throughput of a window; nothing in a window without length.
+    pub fn of(assigned: u64, wall_seconds: f64) -> Self {
+        if wall_seconds <= 0.0 || !wall_seconds.is_finite() {
+            return Self::default();
+        }
+        let per_second = assigned as f64 / wall_seconds;
+        Self { per_second, devices_per_minute: per_second * 60.0 }
+    }
+}
+
+/// What happened in one second of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Second {
+    /// Which second, from 0.
+    pub t: u64,
+    /// Devices that were due.
+    pub offered: u64,
+    /// Devices that started.
+    pub started: u64,
+    /// Devices that finished.
+    pub finished: u64,
+    /// Devices that were assigned.
+    pub assigned: u64,
+    /// Devices that were refused.
+    pub refused: u64,
+    /// Devices in flight at the end of it.
+    pub in_flight: u64,
+}
+
+/// One way from a root to a hub.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RollUp {
+    /// The subject of the root.
+    pub root: String,
+    /// The subjects of the intermediates, the root's end first.
+    pub path: Vec<String>,
+    /// The enrollment group.
+    pub group: String,
+    /// The hub.
+    pub hub: String,
+    /// Devices that should be assigned this way.
+    pub expected: u64,
+    /// Devices that were.
+    pub actual: u64,
+}
+
+/// What the scenario should lead to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Expectations {
+    /// Devices that should be assigned.
+    pub assigned: u64,
+    /// Devices that should end otherwise.
+    pub refused: u64,
+}
+
+/// What the service says it saw, in this run alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ledger {
+    /// Connections accepted.
+    pub connections: u64,
+    /// TLS handshakes completed.
+    pub tls_handshakes: u64,
+    /// MQTT sessions opened.
+    pub connects: u64,
+    /// Registrations asked for.
+    pub registers: u64,
+    /// Polls answered.
+    pub polls: u64,
+    /// Devices assigned.
+    pub assigned: u64,
+    /// Devices refused.
+    pub refused: u64,
+    /// Devices found disabled.
+    pub disabled: u64,
+    /// Requests throttled; a device may be throttled more than once.
+    pub throttled: u64,
+}
+
+/// One count of the client beside the service's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Check {
+    /// What was counted.
+    pub name: String,
+    /// The client's count.
+    pub client: u64,
+    /// The service's count.
+    pub service: u64,
+    /// Whether they are equal.
+    pub agrees: bool,
+}
+
+impl Check {
+    /// Puts two counts side by side.
+    pub fn new(name: impl Into<String>, client: u64, service: u64) -> Self {
+        Self { name: name.into(), client, service, agrees: client == service }
+    }
+}
+
+/// What a run is worth, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Verdict {
+    /// What it is worth.
+    pub kind: VerdictKind,
+    /// Why, one sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// What a run is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictKind {
+    /// Everything went as the scenario said it should.
+    Good,
+    /// The result stands, and is not what was asked for.
+    GateFailed,
+    /// The result does not stand: sums do not add up, or the generator was the limit.
+    /// What a record says until it has been judged.
+    #[default]
+    Invalid,
+    /// The run was stopped early.
+    Interrupted,
+}
+
+/// What the load generator itself needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Generator {
+    /// Processor time of the client, in seconds, where it can be told from the mock's.
+    pub cpu_seconds_client: Option<f64>,
+    /// File descriptors the run needs.
+    pub descriptors_needed: u64,
+    /// File descriptors the system allows.
+    pub descriptors_limit: u64,
+    /// The latest an arrival was started after it was due with a slot free, in microseconds.
+    pub max_lag_us: u64,
+}
+
+/// The certificates that were presented.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Certificates {
+    /// Who issued them.
+    pub issuers: Vec<Issuer>,
+    /// The kinds of their keys.
+    pub key_types: Vec<KeyCount>,
+    /// The size of a good device's chain as presented, in bytes.
+    pub chain_bytes: u64,
+}
+
+/// How many leaf certificates an issuer issued.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issuer {
+    /// The issuer's subject.
+    pub subject: String,
+    /// Leaf certificates.
+    pub count: u64,
+}
+
+/// How many leaf certificates have a kind of key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCount {
+    /// The kind of key.
+    pub key: String,
+    /// Leaf certificates.
+    pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_survives_json() {
+        let record = crate::view::tests::demo();
+        let text = record.to_json().expect("JSON");
+        assert_eq!(Record::from_json(&text).expect("a record"), record);
+    }
+
+    #[test]
+    fn a_window_without_length_has_no_throughput() {
+        assert_eq!(Throughput::of(30, 2.0), Throughput { per_second: 15.0, devices_per_minute: 900.0 });
+        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(Throughput::of(30, seconds), Throughput::default());
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_refused() {
+        for (text, schema) in
+            [(r#"{"schema":"rollcall.run/2","planned":"many"}"#, "rollcall.run/2"), ("{}", "")]
+        {
+            let refused = Record::from_json(text);
+            assert!(matches!(refused, Err(InvalidRecord::Schema { found }) if found == schema));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_skipped() {
+        let record = Record::from_json(r#"{"schema":"rollcall.run/1","planned":3,"weather":"fine"}"#);
+        assert_eq!(record.expect("a record").planned, 3);
+    }
+
+    #[test]
+    fn counting_and_reading_an_outcome_agree() {
+        for (at, kind) in OutcomeKind::ALL.into_iter().enumerate() {
+            let mut outcomes = Outcomes::default();
+            (0..=at).for_each(|_| outcomes.add(kind));
+            assert_eq!((outcomes.count(kind), outcomes.total()), (at as u64 + 1, at as u64 + 1), "{kind:?}");
+        }
+    }
+}

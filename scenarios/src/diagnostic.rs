@@ -1,0 +1,159 @@
+//! What is wrong with a scenario, where, and what repairs it.
+//!
+//! Rendered the way a compiler would: the message, the place, the line itself and a mark under it.
+
+use std::fmt;
+
+/// Where a mistake was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On a line of the scenario file.
+    Line {
+        /// The file as the caller named it.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// The column in characters, from 1.
+        column: usize,
+        /// How many characters of the line are meant, at least 1.
+        width: usize,
+        /// The line itself, without its end.
+        source_line: String,
+    },
+    /// In a value given on the command line: the `key=value` as typed.
+    Set(String),
+}
+
+impl Place {
+    /// The place of `start..end` (bytes) in `text`.
+    pub(crate) fn in_text(file: &str, text: &str, start: usize, end: usize) -> Self {
+        let before = text.get(..start).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let rest = text.get(line_start..).unwrap_or_default();
+        let source_line = rest.lines().next().unwrap_or_default().to_owned();
+        let on_line = end.min(line_start + source_line.len());
+        let width = text.get(start..on_line).map_or(1, |meant| meant.chars().count().max(1));
+        Self::Line {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+            width,
+            source_line,
+        }
+    }
+
+    /// What diagnostics are sorted by: the file top down, then the command line.
+    pub(crate) fn order(&self) -> (usize, usize) {
+        match self {
+            Self::Line { line, column, .. } => (*line, *column),
+            Self::Set(_) => (usize::MAX, usize::MAX),
+        }
+    }
+}
+
+/// One mistake in a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Where it was made.
+    pub place: Place,
+    /// What is wrong, in lower case and without a full stop.
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        let margin = match &self.place {
+            Place::Set(given) => {
+                write!(f, "\n  --> --set {given}")?;
+                1
+            }
+            Place::Line { file, line, column, width, source_line } => {
+                let margin = line.to_string().len();
+                let (source, marks) = (untabbed(source_line), "^".repeat(*width));
+                write!(f, "\n{:margin$}--> {file}:{line}:{column}", "")?;
+                write!(f, "\n{:margin$} |\n{line} | {source}", "")?;
+                write!(f, "\n{:margin$} | {:indent$}{marks}", "", "", indent = column.saturating_sub(1))?;
+                margin
+            }
+        };
+        match &self.help {
+            Some(help) => write!(f, "\n{:margin$} = help: {help}", ""),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A tab takes one column here, so that the mark stays under what it means.
+fn untabbed(line: &str) -> String {
+    line.replace('\t', " ")
+}
+
+/// Everything that is wrong with a scenario, in the order of the file; never empty when returned as an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"))]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Sorted in the order of the file.
+    pub(crate) fn sorted(mut found: Vec<Diagnostic>) -> Self {
+        found.sort_by_key(|diagnostic| diagnostic.place.order());
+        Self(found)
+    }
+}
+
+/// The known word nearest to `word`, if one is near enough to have been meant.
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let limit = (word.chars().count() / 3).max(2);
+    let near = known.iter().map(|&candidate| (distance(word, candidate), candidate)).min()?;
+    (near.0 <= limit).then_some(near.1)
+}
+
+/// How many characters have to be added, dropped or changed to make one word of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, (&to, above)) in b.iter().zip(row.windows(2)).enumerate() {
+            let &[diagonal, up] = above else { continue };
+            let left = next.get(j).copied().unwrap_or(usize::MAX - 1);
+            next.push((diagonal + usize::from(from != to)).min(up + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_single_character_edits() {
+        for (a, b, expected) in
+            [("", "", 0), ("abc", "abc", 0), ("", "abc", 3), ("devcies", "devices", 2), ("rat", "rate", 1)]
+        {
+            assert_eq!(distance(a, b), expected, "{a} to {b}");
+        }
+        assert_eq!(nearest("devcies", &["seed", "devices"]), Some("devices"));
+        assert_eq!(nearest("colour", &["seed", "devices"]), None);
+    }
+
+    #[test]
+    fn the_mark_stands_under_the_characters_meant() {
+        let text = "a = 1\nname = \"grün\" # x\n";
+        let start = text.find("\"grün").expect("in the text");
+        let diagnostic = Diagnostic {
+            place: Place::in_text("x.toml", text, start, start + "\"grün\"".len()),
+            message: "no".to_owned(),
+            help: Some("yes".to_owned()),
+        };
+        assert_eq!(
+            diagnostic.to_string(),
+            "error: no\n --> x.toml:2:8\n  |\n2 | name = \"grün\" # x\n  |        ^^^^^^\n  = help: yes"
+        );
+    }
+}

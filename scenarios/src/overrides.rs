@@ -1,0 +1,284 @@
+//! Values given on the command line: `fleet.devices=500` in place of what the file says.
+//!
+//! An override is spliced into the text where its value stands, and every splice is remembered, so
+//! a mistake found afterwards is still told by the line of the file, or by the `--set` it came from.
+
+use crate::diagnostic::{Diagnostic, Place};
+use std::fmt;
+use std::ops::Range;
+use toml::de::{DeTable, DeValue};
+
+/// A value given for one key of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    path: Vec<String>,
+    value: String,
+    given: String,
+}
+
+/// Why a text is no override.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidOverride {
+    /// There is no `=` in it.
+    #[error("`{text}` is not of the form `key=value`")]
+    NoValue {
+        /// The text as given.
+        text: String,
+    },
+    /// What stands before the `=` is no dotted key.
+    #[error("`{key}` is not a key such as `fleet.devices`")]
+    Key {
+        /// The key as given.
+        key: String,
+    },
+}
+
+impl Override {
+    /// Parses `dotted.key=value`; a value that is no TOML is taken as text.
+    pub fn parse(text: &str) -> Result<Self, InvalidOverride> {
+        let Some((key, value)) = text.split_once('=') else {
+            return Err(InvalidOverride::NoValue { text: text.to_owned() });
+        };
+        let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+        if !path.iter().all(|part| is_bare_key(part)) {
+            return Err(InvalidOverride::Key { key: key.to_owned() });
+        }
+        Ok(Self { path, value: as_toml(value.trim()), given: text.to_owned() })
+    }
+}
+
+impl std::str::FromStr for Override {
+    type Err = InvalidOverride;
+    fn from_str(text: &str) -> Result<Self, InvalidOverride> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.given)
+    }
+}
+
+fn is_bare_key(part: &str) -> bool {
+    !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+/// A value on one line that TOML reads as it stands, or the text quoted.
+fn as_toml(value: &str) -> String {
+    if DeValue::parse(value).is_ok() && !value.contains(['\n', '\r', '#']) {
+        return value.to_owned();
+    }
+    toml::Value::String(value.to_owned()).to_string()
+}
+
+/// The text of a scenario with overrides spliced in, and where every byte of it came from.
+pub(crate) struct Source<'a> {
+    file: &'a str,
+    original: &'a str,
+    overrides: &'a [Override],
+    text: String,
+    splices: Vec<Splice>,
+}
+
+/// `removed` bytes at `at` gave way to `inserted` bytes of the override `by`.
+struct Splice {
+    at: usize,
+    removed: usize,
+    inserted: usize,
+    by: usize,
+}
+
+/// Where a value goes: in place of `range`, between `before` and `after`.
+struct Slot {
+    range: Range<usize>,
+    before: String,
+    after: &'static str,
+}
+
+impl<'a> Source<'a> {
+    /// Splices the overrides into the text, in order; the text has to be TOML.
+    pub(crate) fn new(
+        file: &'a str,
+        original: &'a str,
+        overrides: &'a [Override],
+    ) -> Result<Self, Diagnostic> {
+        let text = original.to_owned();
+        let mut source = Self { file, original, overrides, text, splices: Vec::new() };
+        source.parsed()?;
+        for (by, given) in overrides.iter().enumerate() {
+            source.splice(by, given)?;
+        }
+        Ok(source)
+    }
+
+    /// The table the text spells.
+    pub(crate) fn parsed(&self) -> Result<DeTable<'_>, Diagnostic> {
+        let table = DeTable::parse(&self.text).map_err(|error| Diagnostic {
+            place: self.place(error.span().unwrap_or(0..0)),
+            message: error.message().to_owned(),
+            help: None,
+        })?;
+        Ok(table.into_inner())
+    }
+
+    fn splice(&mut self, by: usize, given: &Override) -> Result<(), Diagnostic> {
+        let refuse = |message: String| Diagnostic {
+            place: Place::Set(given.to_string()),
+            message,
+            help: Some("write it into the scenario file".to_owned()),
+        };
+        let slot = slot(&self.parsed()?, &self.text, &given.path).map_err(refuse)?;
+        let inserted = format!("{}{}{}", slot.before, given.value, slot.after);
+        let (at, removed) = (slot.range.start, slot.range.len());
+        self.text.replace_range(slot.range, &inserted);
+        self.splices.push(Splice { at, removed, inserted: inserted.len(), by });
+        let parses = self.parsed().is_ok();
+        parses.then_some(()).ok_or_else(|| refuse(format!("`{}` cannot be set here", given.path.join("."))))
+    }
+
+    /// The override that put the byte at `offset` there, or where it stands in the file.
+    fn origin(&self, mut offset: usize) -> Result<usize, &Override> {
+        for splice in self.splices.iter().rev() {
+            if offset >= splice.at + splice.inserted {
+                offset = offset - splice.inserted + splice.removed;
+            } else if offset >= splice.at
+                && let Some(given) = self.overrides.get(splice.by)
+            {
+                return Err(given);
+            }
+        }
+        Ok(offset)
+    }
+
+    /// The place of a range of the spliced text.
+    pub(crate) fn place(&self, span: Range<usize>) -> Place {
+        match self.origin(span.start) {
+            Err(given) => Place::Set(given.to_string()),
+            Ok(start) => {
+                let end = self.origin(span.end).unwrap_or(start);
+                Place::in_text(self.file, self.original, start, end)
+            }
+        }
+    }
+
+    /// The place of the file as a whole.
+    pub(crate) fn top(&self) -> Place {
+        Place::in_text(self.file, self.original, 0, 0)
+    }
+
+    /// What was typed for the value at `span`, if it came from the command line.
+    pub(crate) fn typed(&self, span: Range<usize>) -> Option<&str> {
+        self.origin(span.start).err().and_then(|_| self.text.get(span))
+    }
+}
+
+/// Where the value of `path` goes: over the one that is there, into its table, or into a new table.
+fn slot(root: &DeTable<'_>, text: &str, path: &[String]) -> Result<Slot, String> {
+    let Some((key, tables)) = path.split_last() else {
+        return Err("no key was given".to_owned());
+    };
+    let Some((first, rest)) = tables.split_first() else {
+        return match root.get(key.as_str()) {
+            Some(value) => over(value.get_ref(), value.span(), text, path),
+            None => Ok(Slot { range: 0..0, before: format!("{key} = "), after: "\n" }),
+        };
+    };
+    let mut parent = root.get(first.as_str());
+    for part in rest {
+        parent = parent.and_then(|value| child(value.get_ref(), part));
+    }
+    if let Some(value) = parent.and_then(|parent| child(parent.get_ref(), key)) {
+        return over(value.get_ref(), value.span(), text, path);
+    }
+    let opens = |with: char| parent.is_some_and(|p| text.get(p.span()).is_some_and(|t| t.starts_with(with)));
+    match parent {
+        Some(table) if table.get_ref().is_table() && opens('{') => {
+            let at = table.span().start + 1;
+            Ok(Slot { range: at..at, before: format!("{key} = "), after: "," })
+        }
+        Some(table) if table.get_ref().is_table() && opens('[') => {
+            let header = table.span().end;
+            let at =
+                text.get(header..).and_then(|rest| rest.find('\n')).map_or(text.len(), |end| header + end);
+            Ok(Slot { range: at..at, before: format!("\n{key} = "), after: "" })
+        }
+        _ => {
+            let header = tables.join(".");
+            Ok(Slot { range: text.len()..text.len(), before: format!("\n[{header}]\n{key} = "), after: "\n" })
+        }
+    }
+}
+
+/// A key of a table, or an element of an array by its number from 0.
+fn child<'t, 'i>(value: &'t DeValue<'i>, part: &str) -> Option<&'t toml::Spanned<DeValue<'i>>> {
+    match value {
+        DeValue::Table(table) => table.get(part),
+        DeValue::Array(array) => part.parse().ok().and_then(|number: usize| array.get(number)),
+        _ => None,
+    }
+}
+
+/// A value is replaced; a table written under a header is not a value.
+fn over(value: &DeValue<'_>, range: Range<usize>, text: &str, path: &[String]) -> Result<Slot, String> {
+    let inline = match value {
+        DeValue::Table(_) => text.get(range.clone()).is_some_and(|text| text.starts_with('{')),
+        DeValue::Array(array) => !array.iter().any(|element| element.span() == range),
+        _ => true,
+    };
+    let whole = Slot { range, before: String::new(), after: "" };
+    inline.then_some(whole).ok_or_else(|| format!("`{}` is a table, not a value", path.join(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spliced(text: &str, given: &[&str]) -> String {
+        let overrides: Vec<_> =
+            given.iter().map(|text| Override::parse(text).expect("an override")).collect();
+        Source::new("x.toml", text, &overrides).map(|source| source.text).expect("splices")
+    }
+
+    #[test]
+    fn a_value_is_replaced_where_it_stands() {
+        let text = "a = 1 # one\n[b]\nc = \"x\"\nd = [1,\n2]\n";
+        let expected = "a = 2 # one\n[b]\nc = \"20s\"\nd = [3]\n";
+        assert_eq!(spliced(text, &["a=2", "b.c=20s", "b.d=[3]"]), expected);
+        assert_eq!(spliced("[[a]]\nb = 1\n[[a]]\nb = 2\n", &["a.1.b=3"]), "[[a]]\nb = 1\n[[a]]\nb = 3\n");
+    }
+
+    #[test]
+    fn a_missing_key_is_added_to_its_table() {
+        assert_eq!(spliced("[b]\nc = 1\n", &["a=true"]), "a = true\n[b]\nc = 1\n");
+        assert_eq!(spliced("[b] # why\nc = 1\n", &["b.d=2"]), "[b] # why\nd = 2\nc = 1\n");
+        assert_eq!(spliced("[b.x]\nc = 1\n[b]\n", &["b.d=2"]), "[b.x]\nc = 1\n[b]\nd = 2\n");
+        assert_eq!(spliced("b = {}\n", &["b.d=2"]), "b = {d = 2,}\n");
+        assert_eq!(spliced("a = 1", &["b.c=2", "b.d=3"]), "a = 1\n[b]\nd = 3\nc = 2\n");
+    }
+
+    #[test]
+    fn places_survive_splices_before_them() {
+        let text = "a = 1\n[b]\nc = 1\nd = 2\n";
+        let overrides =
+            ["b.c=\"much longer\"", "x=1", "b.new=1"].map(|text| Override::parse(text).expect("an override"));
+        let source = Source::new("x.toml", text, &overrides).expect("splices");
+        let at = source.text.find("d = 2").expect("still there");
+        assert_eq!(source.place(at..at + 1), Place::in_text("x.toml", text, 16, 17));
+        assert!(matches!(source.place(at..at + 1), Place::Line { line: 4, column: 1, .. }));
+        let at = source.text.find("much").expect("spliced");
+        assert_eq!(source.place(at..at + 1), Place::Set("b.c=\"much longer\"".to_owned()));
+    }
+
+    #[test]
+    fn an_override_that_is_none_is_refused() {
+        let (text, key) = (|t: &str| t.to_owned(), |k: &str| InvalidOverride::Key { key: k.to_owned() });
+        assert_eq!(Override::parse("a.b"), Err(InvalidOverride::NoValue { text: text("a.b") }));
+        for bad in ["", "a..b", "a b", "a.[b]"] {
+            assert_eq!(Override::parse(&format!("{bad}=1")), Err(key(bad)));
+        }
+        let table = [Override::parse("b=1").expect("an override")];
+        let refused = Source::new("x.toml", "[b]\nc = 1\n", &table).map(|source| source.text);
+        assert_eq!(refused.map_err(|d| d.message), Err("`b` is a table, not a value".to_owned()));
+    }
+}

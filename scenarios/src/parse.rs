@@ -1,0 +1,517 @@
+//! From the text of a scenario to the scenario.
+//!
+//! Every section is read even when another has mistakes, so that one reading tells them all;
+//! only a file without a mistake becomes a [`Scenario`].
+
+use crate::diagnostic::Diagnostics;
+use crate::overrides::{Override, Source};
+use crate::reader::{Section, Wrong, duration, one_of, parsed, rate, text, texts, whole};
+use crate::scenario::{
+    Authority, Defect, Device, Fleet, GroupOn, KeyKind, Limits, MockTarget, Scenario, ServiceTarget, Target,
+    Tls, Transport, Verification,
+};
+use crate::{Load, Template, WhenFull};
+use sim_protocol::EnrollmentGroupId;
+use std::cell::RefCell;
+use std::time::Duration;
+
+/// ours: more devices than any one run plans.
+const MOST_DEVICES: u64 = 100_000_000;
+/// ours: more than one machine has descriptors for.
+const MOST_IN_FLIGHT: u64 = 1_000_000;
+/// ours: deeper chains are refused by common verifiers.
+const DEEPEST: u64 = 8;
+/// The port of MQTT over TLS (IANA, `secure-mqtt`).
+const MQTTS: u16 = 8883;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Scenario {
+    /// Parses the text of a scenario, with values given on the command line in place of its own.
+    /// `file_name` is what diagnostics call it.
+    pub fn parse(file_name: &str, text: &str, overrides: &[Override]) -> Result<Self, Diagnostics> {
+        let one = |diagnostic| Diagnostics(vec![diagnostic]);
+        let source = Source::new(file_name, text, overrides).map_err(one)?;
+        let table = source.parsed().map_err(one)?;
+        let found = RefCell::new(Vec::new());
+        let read = scenario(Section::root(&source, &table, &found));
+        let mistakes = found.take();
+        match read {
+            Some(scenario) if mistakes.is_empty() => Ok(scenario),
+            _ => Err(Diagnostics::sorted(mistakes)),
+        }
+    }
+}
+
+fn scenario(mut root: Section<'_>) -> Option<Scenario> {
+    let name = root.required("name", text);
+    let seed = root.or("seed", 1, whole(0..=u64::MAX));
+    let fleet = fleet(root.section("fleet"));
+    let device = device(root.section("device"));
+    let target = target(root.section("target"));
+    let load = load(root.section("load"));
+    let limits = limits(root.section("limits"));
+    root.close();
+    Some(Scenario {
+        name: name?,
+        seed: seed?,
+        fleet: fleet?,
+        device: device?,
+        target: target?,
+        load: load?,
+        limits: limits?,
+    })
+}
+
+fn fleet(mut section: Section<'_>) -> Option<Fleet> {
+    let devices = section.required("devices", whole(1..=MOST_DEVICES));
+    let registration_id = section.required("registration_id", parsed::<Template>);
+    let key = section.or("key", KeyKind::P256, one_of(&KEYS));
+    let key_pool = section.or("key_pool", 8, whole(1..=4096));
+    let validity = section.or("validity", 30 * DAY, duration(SECOND..=36_500 * DAY));
+    let authority = authority(section.section("authority"));
+    let defects: Vec<_> = section.sections("defect").into_iter().map(defect).collect();
+    check_names(&section, registration_id.as_ref(), devices);
+    check_pool(&section, key);
+    let fleet = Fleet {
+        devices: devices?,
+        registration_id: registration_id?,
+        key: key?,
+        key_pool: key_pool?,
+        validity: validity?,
+        authority: authority?,
+        defects: defects.into_iter().collect::<Option<_>>()?,
+    };
+    check_defects_fit(&section, &fleet);
+    section.close();
+    Some(fleet)
+}
+
+fn check_names(section: &Section<'_>, template: Option<&Template>, devices: Option<u64>) {
+    if let (Some(template), Some(devices)) = (template, devices)
+        && let Err(cause) = template.fits(devices)
+    {
+        section.tell(section.place_of("registration_id"), Wrong::new(cause.to_string()));
+    }
+}
+
+fn check_pool(section: &Section<'_>, key: Option<KeyKind>) {
+    if section.has("key_pool") && key.is_some_and(|key| !key.is_rsa()) {
+        let wrong = Wrong::new("`key_pool` is for RSA keys, which are slow to make");
+        section.tell(section.place_of("key_pool"), wrong.help("drop it, or choose an RSA `key`"));
+    }
+}
+
+fn check_defects_fit(section: &Section<'_>, fleet: &Fleet) {
+    let Some(first) = fleet.defects.first() else {
+        return;
+    };
+    if matches!(fleet.authority, Authority::Directory { .. }) {
+        let wrong = Wrong::new("a fleet read from a directory brings its own defects");
+        section.tell(first.place.clone(), wrong.help("drop `[[fleet.defect]]`, or let the fleet be minted"));
+    }
+    let defective = fleet.defects.iter().fold(0, |sum: u64, defect| sum.saturating_add(defect.devices));
+    if defective > fleet.devices {
+        let devices = fleet.devices;
+        let message = format!("{defective} devices are defective, but only {devices} are planned");
+        let help = "`devices` counts the defective ones too";
+        section.tell(section.place_of("devices"), Wrong::new(message).help(help));
+    }
+}
+
+const KEYS: [(&str, KeyKind); 6] = {
+    let [a, b, c, d, e, f] = KeyKind::ALL;
+    [(a.as_str(), a), (b.as_str(), b), (c.as_str(), c), (d.as_str(), d), (e.as_str(), e), (f.as_str(), f)]
+};
+
+fn authority(mut section: Section<'_>) -> Option<Authority> {
+    let variant = section.variant(&["minted", "files", "directory"]);
+    section.close();
+    match variant? {
+        ("minted", section) => minted(section),
+        ("files", section) => files(section),
+        (_, section) => directory(section),
+    }
+}
+
+fn minted(mut section: Section<'_>) -> Option<Authority> {
+    let intermediates = section.or("intermediates", 1, whole(0..=DEEPEST));
+    let key = section.or("key", KeyKind::P256, one_of(&KEYS));
+    section.close();
+    Some(Authority::Minted { intermediates: u8::try_from(intermediates?).ok()?, key: key? })
+}
+
+fn files(mut section: Section<'_>) -> Option<Authority> {
+    let certificate = section.required("certificate", text);
+    let key = section.required("key", text);
+    let chain = section.optional("chain", text);
+    section.close();
+    Some(Authority::Files { certificate: certificate?, key: key?, chain: chain? })
+}
+
+fn directory(mut section: Section<'_>) -> Option<Authority> {
+    let path = section.required("path", text);
+    section.close();
+    Some(Authority::Directory { path: path? })
+}
+
+fn defect(mut section: Section<'_>) -> Option<Defect> {
+    let id = section.required("id", text);
+    let devices = section.required("devices", whole(1..=MOST_DEVICES));
+    let place = section.place_of("id");
+    section.close();
+    Some(Defect { id: id?, devices: devices?, place })
+}
+
+fn device(mut section: Section<'_>) -> Option<Device> {
+    let tls = section.or("tls", Tls::Any, one_of(&[("any", Tls::Any), ("1.2", Tls::V12), ("1.3", Tls::V13)]));
+    let transport = section.or("transport", Transport::Mqtt, one_of(&TRANSPORTS));
+    section.close();
+    Some(Device { tls: tls?, transport: transport? })
+}
+
+const TRANSPORTS: [(&str, Transport); 3] = [
+    (Transport::Mqtt.as_str(), Transport::Mqtt),
+    (Transport::MqttWs.as_str(), Transport::MqttWs),
+    (Transport::Https.as_str(), Transport::Https),
+];
+
+fn target(mut section: Section<'_>) -> Option<Target> {
+    let variant = section.variant(&["mock", "service"]);
+    section.close();
+    match variant? {
+        ("mock", section) => mock(section).map(Target::Mock),
+        (_, section) => service(section).map(Target::Service),
+    }
+}
+
+fn mock(mut section: Section<'_>) -> Option<MockTarget> {
+    let verification = section.or("verification", Verification::ProofOfPossession, one_of(&VERIFICATIONS));
+    let group = section.optional("group", parsed::<EnrollmentGroupId>);
+    let group_on = section.or("group_on", GroupOn::Intermediate, one_of(&GROUPS_ON));
+    let retry_after = section.or("retry_after", Duration::ZERO, duration(Duration::ZERO..=DAY));
+    let assign_delay = section.or("assign_delay", Duration::ZERO, duration(Duration::ZERO..=DAY));
+    let hubs = section.or("hubs", vec!["hub-1.azure-devices.net".to_owned()], texts);
+    check_whole_seconds(&section, retry_after);
+    section.close();
+    Some(MockTarget {
+        verification: verification?,
+        group: group?.or_else(|| EnrollmentGroupId::new("fleet").ok())?,
+        group_on: group_on?,
+        retry_after: retry_after?,
+        assign_delay: assign_delay?,
+        hubs: hubs?,
+    })
+}
+
+const VERIFICATIONS: [(&str, Verification); 3] = [
+    ("proof-of-possession", Verification::ProofOfPossession),
+    ("self-attested", Verification::SelfAttested),
+    ("none", Verification::None),
+];
+
+const GROUPS_ON: [(&str, GroupOn); 2] = [("intermediate", GroupOn::Intermediate), ("root", GroupOn::Root)];
+
+fn check_whole_seconds(section: &Section<'_>, retry_after: Option<Duration>) {
+    if retry_after.is_some_and(|wait| wait.subsec_nanos() != 0) {
+        let wrong = Wrong::new("`retry_after` must be whole seconds, as it is on the wire");
+        section.tell(section.place_of("retry_after"), wrong);
+    }
+}
+
+fn service(mut section: Section<'_>) -> Option<ServiceTarget> {
+    let host = section.required("host", text);
+    let port = section.or("port", MQTTS.into(), whole(1..=u16::MAX.into()));
+    let id_scope = section.required("id_scope", parsed);
+    let trust_root = section.optional("trust_root", text);
+    let server_name = section.optional("server_name", text);
+    let management = section.optional("management", |found| text(found).and_then(address));
+    section.close();
+    Some(ServiceTarget {
+        host: host?,
+        port: u16::try_from(port?).ok()?,
+        id_scope: id_scope?,
+        trust_root: trust_root?,
+        server_name: server_name?,
+        management: management?,
+    })
+}
+
+fn address(text: String) -> Result<String, Wrong> {
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    if matches!(port, Some(Ok(1..))) {
+        return Ok(text);
+    }
+    Err(Wrong::new(format!("must be an address with a port, found `{text}`")).help("write `127.0.0.1:8900`"))
+}
+
+fn load(mut section: Section<'_>) -> Option<Load> {
+    let variant = section.variant(&["closed", "open"]);
+    section.close();
+    match variant? {
+        ("closed", section) => closed(section),
+        (_, section) => open(section),
+    }
+}
+
+fn closed(mut section: Section<'_>) -> Option<Load> {
+    let in_flight = section.required("in_flight", whole(1..=MOST_IN_FLIGHT));
+    section.close();
+    Some(Load::Closed { in_flight: usize::try_from(in_flight?).ok()? })
+}
+
+fn open(mut section: Section<'_>) -> Option<Load> {
+    let rate = section.required("rate", rate);
+    let max_in_flight = section.required("max_in_flight", whole(1..=MOST_IN_FLIGHT));
+    let choices = [("wait", WhenFull::Wait), ("shed", WhenFull::Shed)];
+    let when_full = section.or("when_full", WhenFull::Wait, one_of(&choices));
+    section.close();
+    Some(Load::Open {
+        rate: rate?,
+        max_in_flight: usize::try_from(max_in_flight?).ok()?,
+        when_full: when_full?,
+    })
+}
+
+fn limits(mut section: Section<'_>) -> Option<Limits> {
+    let grace = section.or("grace", Duration::from_secs(10), duration(Duration::ZERO..=DAY));
+    let shortest = Duration::from_millis(1);
+    let attempt_timeout = section.or("attempt_timeout", Duration::from_secs(60), duration(shortest..=DAY));
+    section.close();
+    Some(Limits { grace: grace?, attempt_timeout: attempt_timeout? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SHIPPED;
+
+    const SMALL: &str = r#"name = "small"
+
+[fleet]
+devices = 10
+registration_id = "dev-{index:05}"
+
+[fleet.authority.minted]
+
+[target.mock]
+
+[load.closed]
+in_flight = 4
+"#;
+
+    /// What is said about the small scenario after one replacement in its text.
+    fn told(from: &str, to: &str) -> String {
+        assert_eq!(SMALL.matches(from).count(), 1, "{from}");
+        let text = SMALL.replace(from, to);
+        Scenario::parse("x.toml", &text, &[]).map(|scenario| scenario.name).expect_err(to).to_string()
+    }
+
+    fn set(overrides: &[&str]) -> Result<Scenario, Diagnostics> {
+        let overrides: Vec<_> =
+            overrides.iter().map(|text| Override::parse(text).expect("an override")).collect();
+        Scenario::parse("x.toml", SMALL, &overrides)
+    }
+
+    #[test]
+    fn a_small_scenario_gets_its_defaults() {
+        let scenario = set(&[]).expect("a good scenario");
+        assert_eq!(
+            scenario,
+            Scenario {
+                name: "small".to_owned(),
+                seed: 1,
+                fleet: Fleet {
+                    devices: 10,
+                    registration_id: Template::parse("dev-{index:05}").expect("a template"),
+                    key: KeyKind::P256,
+                    key_pool: 8,
+                    validity: 30 * DAY,
+                    authority: Authority::Minted { intermediates: 1, key: KeyKind::P256 },
+                    defects: vec![],
+                },
+                device: Device { tls: Tls::Any, transport: Transport::Mqtt },
+                target: Target::Mock(MockTarget {
+                    verification: Verification::ProofOfPossession,
+                    group: EnrollmentGroupId::new("fleet").expect("a name"),
+                    group_on: GroupOn::Intermediate,
+                    retry_after: Duration::ZERO,
+                    assign_delay: Duration::ZERO,
+                    hubs: vec!["hub-1.azure-devices.net".to_owned()],
+                }),
+                load: Load::Closed { in_flight: 4 },
+                limits: Limits { grace: 10 * SECOND, attempt_timeout: 60 * SECOND },
+            }
+        );
+    }
+
+    #[test]
+    fn every_shipped_scenario_parses_and_says_why_one_would_run_it() {
+        for (file, text) in SHIPPED {
+            let scenario = Scenario::parse(file, text, &[]).unwrap_or_else(|told| panic!("{told}"));
+            assert_eq!(format!("{}.toml", scenario.name), *file);
+            assert!(text.starts_with("# "), "{file} opens with a comment");
+        }
+    }
+
+    #[test]
+    fn the_demo_has_ten_thousand_good_devices_and_six_bad_ones() {
+        let (file, text) = SHIPPED[0];
+        let demo = Scenario::parse(file, text, &[]).expect("the demo");
+        assert_eq!((demo.fleet.devices, demo.fleet.defective()), (10_006, 6));
+        assert_eq!(demo.load, Load::Closed { in_flight: 256 });
+    }
+
+    #[test]
+    fn a_mistake_is_shown_where_it_stands() {
+        assert_eq!(
+            told("devices = 10\n", "devices = 0 # none\n"),
+            "error: `devices` must be between 1 and 100000000, found 0\n --> x.toml:4:11\n  |\n\
+             4 | devices = 0 # none\n  |           ^"
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_the_nearest_known_one() {
+        let told = told("in_flight = 4", "in_flight = 4\nin_flihgt = 5");
+        assert_eq!(
+            told,
+            "error: unknown key `load.closed.in_flihgt`\n  --> x.toml:13:1\n   |\n\
+             13 | in_flihgt = 5\n   | ^^^^^^^^^\n   = help: did you mean `in_flight`?"
+        );
+    }
+
+    #[test]
+    fn each_mistake_has_its_own_message() {
+        for (from, to, line, message) in [
+            ("devices = 10", "devices = \"10\"", 4, "`devices` must be a whole number, found text"),
+            ("devices = 10", "devices = -1", 4, "`devices` must be between 1 and 100000000, found -1"),
+            ("{index:05}", "x", 5, "`registration_id` is not right: template `dev-x` has no `{index}`"),
+            (
+                "dev-",
+                "dev/",
+                5,
+                "device 0 has no registration id: registration id `dev/00000` may not contain '/'",
+            ),
+            ("name = \"small\"", "name = \"\"", 1, "`name` is empty"),
+            ("name = \"small\"", "", 1, "`name` is missing"),
+            ("in_flight = 4", "", 11, "`load.closed.in_flight` is missing"),
+            ("[load.closed]\nin_flight = 4", "", 1, "`load` is missing"),
+            ("in_flight = 4", "in_flight = 4\n[load.open]", 13, "`load` is both `closed` and `open`"),
+            (
+                "[target.mock]",
+                "[target.mock]\nretry_after = 3",
+                10,
+                "`retry_after` is no duration: duration `3` has no unit",
+            ),
+            (
+                "[target.mock]",
+                "[target.mock]\nretry_after = \"1500ms\"",
+                10,
+                "`retry_after` must be whole seconds, as it is on the wire",
+            ),
+            ("[target.mock]", "[target.mock]\nhubs = []", 10, "`hubs` must name at least one"),
+            ("[target.mock]", "[target.mock]\nhubs = [\"a\", \"a\"]", 10, "`hubs` names `a` twice"),
+            (
+                "[target.mock]",
+                "[target.mock]\nverification = \"selfattested\"",
+                10,
+                "`verification` must be one of",
+            ),
+            (
+                "[fleet.authority.minted]",
+                "[fleet.authority.minted]\nintermediates = 9",
+                8,
+                "`intermediates` must be between 0 and 8",
+            ),
+            (
+                "[fleet.authority.minted]",
+                "[[fleet.defect]]\nid = \"x\"\ndevices = 11\n[fleet.authority.minted]",
+                4,
+                "11 devices are defective, but only 10 are planned",
+            ),
+            (
+                "[fleet.authority.minted]",
+                "[fleet.authority.directory]\npath = \"f\"\n[[fleet.defect]]\nid = \"x\"\ndevices = 1",
+                10,
+                "a fleet read from a directory brings its own defects",
+            ),
+            ("devices = 10", "devices = 10\nkey_pool = 3", 5, "`key_pool` is for RSA keys"),
+            ("devices = 10", "devices = 10\ndevices = 11", 5, "duplicate key"),
+            ("in_flight = 4", "in_flight = ", 12, "string values must be quoted"),
+        ] {
+            let told = told(from, to);
+            let first = told.lines().next().unwrap_or_default();
+            assert!(first.starts_with(&format!("error: {message}")), "{to}:\n{told}");
+            assert!(told.contains(&format!("x.toml:{line}:")), "{to}:\n{told}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let text = SMALL.replace("devices = 10", "devices = 0").replace("in_flight = 4", "in_flight = 0");
+        let told = Scenario::parse("x.toml", &text, &[]).expect_err("two mistakes");
+        assert_eq!(told.0.len(), 2, "{told}");
+    }
+
+    #[test]
+    fn a_rate_is_finite_and_above_nothing() {
+        for (rate, good) in
+            [("0.5", true), ("500", true), ("0", false), ("-1.0", false), ("inf", false), ("nan", false)]
+        {
+            let text = SMALL.replace(
+                "[load.closed]\nin_flight = 4",
+                &format!("[load.open]\nmax_in_flight = 9\nrate = {rate}"),
+            );
+            assert_eq!(Scenario::parse("x.toml", &text, &[]).is_ok(), good, "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_named_by_host_and_scope() {
+        let text = SMALL.replace(
+            "[target.mock]",
+            "[target.service]\nhost = \"localhost\"\nid_scope = \"0ne1\"\nmanagement = \"127.0.0.1:8900\"",
+        );
+        let scenario = Scenario::parse("x.toml", &text, &[]).expect("a good scenario");
+        let Target::Service(service) = scenario.target else { panic!("a service") };
+        assert_eq!((service.port, service.id_scope.as_str()), (8883, "0ne1"));
+        assert_eq!(service.management.as_deref(), Some("127.0.0.1:8900"));
+        let told = Scenario::parse("x.toml", &text.replace(":8900", ""), &[]).expect_err("no port");
+        assert!(told.to_string().contains("must be an address with a port"), "{told}");
+    }
+
+    #[test]
+    fn an_override_stands_in_for_what_the_file_says() {
+        let given = ["fleet.devices=500", "seed=7", "limits.grace=20s", "device.tls=1.3", "name=other"];
+        let scenario = set(&given).expect("good overrides");
+        assert_eq!((scenario.fleet.devices, scenario.seed), (500, 7));
+        assert_eq!(scenario.limits.grace, 20 * SECOND);
+        assert_eq!((scenario.device.tls, scenario.name.as_str()), (Tls::V13, "other"));
+    }
+
+    #[test]
+    fn a_mistake_in_an_override_names_it() {
+        let told = set(&["seed=7", "fleet.devices=0"]).expect_err("no devices").to_string();
+        assert_eq!(
+            told,
+            "error: `devices` must be between 1 and 100000000, found 0\n  --> --set fleet.devices=0"
+        );
+        let told = set(&["fleet.devcies=5"]).expect_err("unknown").to_string();
+        assert!(
+            told.contains("--> --set fleet.devcies=5") && told.contains("did you mean `devices`?"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn defects_are_checked_against_the_known_ones_where_they_stand() {
+        let text = format!("{SMALL}\n[[fleet.defect]]\nid = \"expired\"\ndevices = 1\n");
+        let scenario = Scenario::parse("x.toml", &text, &[]).expect("a good scenario");
+        assert_eq!(scenario.check_defects(|id| id == "expired"), Ok(()));
+        let told = scenario.check_defects(|_| false).expect_err("unknown").to_string();
+        assert!(told.starts_with("error: unknown defect `expired`\n  --> x.toml:15:6"), "{told}");
+    }
+}

@@ -1,0 +1,327 @@
+//! Reads a table key by key, and tells every mistake in it rather than the first.
+//!
+//! A section knows which keys were asked for, so what is left over is unknown and is told with the
+//! nearest key that exists.
+
+use crate::diagnostic::{Diagnostic, Place, nearest};
+use crate::duration::{InvalidDuration, parse_duration, written};
+use crate::overrides::Source;
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What is wrong with a value; the key is named by the reader.
+pub(crate) struct Wrong {
+    message: String,
+    help: Option<String>,
+}
+
+impl Wrong {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+/// A value as found, and as typed if it was given on the command line.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'s> {
+    value: &'s DeValue<'s>,
+    typed: Option<&'s str>,
+}
+
+impl<'s> Found<'s> {
+    fn kind(self) -> &'static str {
+        match self.value {
+            DeValue::String(_) => "text",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        }
+    }
+
+    fn instead_of(self, wanted: &str) -> Wrong {
+        Wrong::new(format!("must be {wanted}, found {}", self.kind()))
+    }
+}
+
+/// A table that is being read.
+pub(crate) struct Section<'s> {
+    source: &'s Source<'s>,
+    found: &'s RefCell<Vec<Diagnostic>>,
+    name: String,
+    table: Option<(&'s DeTable<'s>, Range<usize>)>,
+    known: Vec<&'static str>,
+}
+
+impl<'s> Section<'s> {
+    /// The table at the top.
+    pub(crate) fn root(
+        source: &'s Source<'s>,
+        table: &'s DeTable<'s>,
+        found: &'s RefCell<Vec<Diagnostic>>,
+    ) -> Self {
+        Self { source, found, name: String::new(), table: Some((table, 0..0)), known: Vec::new() }
+    }
+
+    fn same(&self, name: String, table: Option<(&'s DeTable<'s>, Range<usize>)>) -> Self {
+        Self { source: self.source, found: self.found, name, table, known: Vec::new() }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<&'s Spanned<DeValue<'s>>> {
+        self.known.push(key);
+        self.table.as_ref().and_then(|(table, _)| table.get(key))
+    }
+
+    fn full(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    /// Where the section starts: its header, or the top of the file.
+    pub(crate) fn place(&self) -> Place {
+        match &self.table {
+            Some((_, span)) if !span.is_empty() => self.source.place(span.clone()),
+            _ => self.source.top(),
+        }
+    }
+
+    /// Where the value of a key stands, or the section if it has none.
+    pub(crate) fn place_of(&self, key: &str) -> Place {
+        let value = self.table.as_ref().and_then(|(table, _)| table.get(key));
+        value.map_or_else(|| self.place(), |value| self.source.place(value.span()))
+    }
+
+    /// Whether the key is written.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.as_ref().is_some_and(|(table, _)| table.contains_key(key))
+    }
+
+    /// Notes a mistake.
+    pub(crate) fn tell(&self, place: Place, wrong: Wrong) {
+        let Wrong { message, help } = wrong;
+        self.found.borrow_mut().push(Diagnostic { place, message, help });
+    }
+
+    fn read<T>(
+        &self,
+        key: &str,
+        value: &'s Spanned<DeValue<'s>>,
+        read: impl FnOnce(Found<'s>) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let found = Found { value: value.get_ref(), typed: self.source.typed(value.span()) };
+        let told = |wrong: Wrong| {
+            let message = format!("`{key}` {}", wrong.message);
+            self.tell(self.source.place(value.span()), Wrong { message, help: wrong.help });
+        };
+        read(found).map_err(told).ok()
+    }
+
+    /// The value of a key that may be left out.
+    pub(crate) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Found<'s>) -> Result<T, Wrong>,
+    ) -> Option<Option<T>> {
+        match self.take(key) {
+            None => Some(None),
+            Some(value) => self.read(key, value, read).map(Some),
+        }
+    }
+
+    /// The value of a key, or `default`.
+    pub(crate) fn or<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(Found<'s>) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        self.optional(key, read).map(|value| value.unwrap_or(default))
+    }
+
+    /// The value of a key that has to be there.
+    pub(crate) fn required<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Found<'s>) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        match self.take(key) {
+            Some(value) => self.read(key, value, read),
+            None => {
+                self.tell(self.place(), Wrong::new(format!("`{}` is missing", self.full(key))));
+                None
+            }
+        }
+    }
+
+    /// A table below this one; one that is not written reads as empty.
+    pub(crate) fn section(&mut self, key: &'static str) -> Self {
+        let table = self.take(key).and_then(|value| {
+            let table = value.get_ref().as_table().map(|table| (table, value.span()));
+            if table.is_none() {
+                let wrong = Wrong::new(format!("`{key}` must be a table"));
+                self.tell(
+                    self.source.place(value.span()),
+                    wrong.help(format!("write `[{}]`", self.full(key))),
+                );
+            }
+            table
+        });
+        self.same(self.full(key), table)
+    }
+
+    /// The tables of an array of tables; none if it is not written.
+    pub(crate) fn sections(&mut self, key: &'static str) -> Vec<Self> {
+        let Some(value) = self.take(key) else {
+            return Vec::new();
+        };
+        let name = self.full(key);
+        let elements = value.get_ref().as_array().into_iter().flat_map(|array| array.iter());
+        let tables: Vec<_> = elements
+            .filter_map(|element| element.get_ref().as_table().map(|table| (table, element.span())))
+            .map(|table| self.same(name.clone(), Some(table)))
+            .collect();
+        if value.get_ref().as_array().is_none_or(|array| array.len() != tables.len()) {
+            let wrong = Wrong::new(format!("`{key}` must be tables")).help(format!("write `[[{name}]]`"));
+            self.tell(self.source.place(value.span()), wrong);
+        }
+        tables
+    }
+
+    /// The one table of `keys` that is written.
+    pub(crate) fn variant(&mut self, keys: &[&'static str]) -> Option<(&'static str, Self)> {
+        let written: Vec<_> = keys.iter().copied().filter(|key| self.has(key)).collect();
+        self.known.extend(keys);
+        let headers = keys.iter().map(|key| format!("`[{}]`", self.full(key))).collect::<Vec<_>>();
+        let choice = format!("write one of {}", headers.join(", "));
+        match written.as_slice() {
+            [] => {
+                self.tell(self.place(), Wrong::new(format!("`{}` is missing", self.name)).help(choice));
+                None
+            }
+            &[key] => Some((key, self.section(key))),
+            &[first, second, ..] => {
+                let message = format!("`{}` is both `{first}` and `{second}`", self.name);
+                let last = keys.iter().copied().filter(|key| self.has(key)).map(|key| self.place_of(key));
+                let place = last.max_by_key(Place::order).unwrap_or_else(|| self.place());
+                self.tell(place, Wrong::new(message).help(choice));
+                None
+            }
+        }
+    }
+
+    /// Tells every key nobody asked for.
+    pub(crate) fn close(self) {
+        let keys = self.table.iter().flat_map(|(table, _)| table.keys());
+        for key in keys.filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
+            let wrong = Wrong::new(format!("unknown key `{}`", self.full(key.get_ref())));
+            let help = match nearest(key.get_ref(), &self.known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known keys are {}", quoted(&self.known)),
+            };
+            self.tell(self.source.place(key.span()), wrong.help(help));
+        }
+    }
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Text; on the command line a number counts as the text that was typed.
+pub(crate) fn text(found: Found<'_>) -> Result<String, Wrong> {
+    match (found.value, found.typed) {
+        (DeValue::String(text), _) if text.trim().is_empty() => Err(Wrong::new("is empty")),
+        (DeValue::String(text), _) => Ok(text.clone().into_owned()),
+        (DeValue::Integer(_) | DeValue::Float(_), Some(typed)) => Ok(typed.to_owned()),
+        _ => Err(found.instead_of("text")),
+    }
+}
+
+/// A whole number within a range.
+pub(crate) fn whole(range: RangeInclusive<u64>) -> impl Fn(Found<'_>) -> Result<u64, Wrong> {
+    move |found| {
+        let DeValue::Integer(number) = found.value else {
+            return Err(found.instead_of("a whole number"));
+        };
+        let value = u64::from_str_radix(number.as_str(), number.radix()).ok();
+        let (start, end) = (range.start(), range.end());
+        let limits = format!("must be between {start} and {end}, found {number}");
+        value.filter(|value| range.contains(value)).ok_or_else(|| Wrong::new(limits))
+    }
+}
+
+/// A finite number above 0.
+pub(crate) fn rate(found: Found<'_>) -> Result<f64, Wrong> {
+    let number = match found.value {
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+        DeValue::Float(number) => number.as_str(),
+        _ => return Err(found.instead_of("a number")),
+    };
+    let value = number.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0);
+    value.ok_or_else(|| Wrong::new(format!("must be above 0 and finite, found {number}")))
+}
+
+/// A duration with its unit, within a range.
+pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(Found<'_>) -> Result<Duration, Wrong> {
+    move |found| {
+        let example = "write a number with a unit, such as \"250ms\", \"20s\", \"5m\", \"2h\" or \"30d\"";
+        let given = match found.value {
+            DeValue::String(given) => given.as_ref(),
+            DeValue::Integer(number) => number.as_str(),
+            _ => return Err(found.instead_of("a duration").help(example)),
+        };
+        let wrong = |cause: InvalidDuration| Wrong::new(format!("is no duration: {cause}")).help(example);
+        let value = parse_duration(given).map_err(wrong)?;
+        let (start, end) = (written(*range.start()), written(*range.end()));
+        let limits = format!("must be between {start} and {end}, found {given}");
+        range.contains(&value).then_some(value).ok_or_else(|| Wrong::new(limits))
+    }
+}
+
+/// One of the words given.
+pub(crate) fn one_of<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(Found<'_>) -> Result<T, Wrong> {
+    move |found| {
+        let given = text(found)?;
+        if let Some((_, value)) = choices.iter().find(|(word, _)| *word == given) {
+            return Ok(*value);
+        }
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        let wrong = Wrong::new(format!("must be one of {}, found `{given}`", quoted(&words)));
+        Err(match nearest(&given, &words) {
+            Some(near) => wrong.help(format!("did you mean `{near}`?")),
+            None => wrong,
+        })
+    }
+}
+
+/// A text that is parsed into something of its own.
+pub(crate) fn parsed<T: FromStr<Err: Display>>(found: Found<'_>) -> Result<T, Wrong> {
+    text(found)?.parse().map_err(|cause: T::Err| Wrong::new(format!("is not right: {cause}")))
+}
+
+/// Texts, at least one and no two alike.
+pub(crate) fn texts(found: Found<'_>) -> Result<Vec<String>, Wrong> {
+    let DeValue::Array(array) = found.value else {
+        return Err(found.instead_of("an array of text"));
+    };
+    let each = array.iter().map(|element| text(Found { value: element.get_ref(), typed: None }));
+    let all = each.collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() {
+        return Err(Wrong::new("must name at least one"));
+    }
+    let twice = all.iter().enumerate().find(|(at, name)| all.iter().take(*at).any(|other| other == *name));
+    match twice {
+        Some((_, name)) => Err(Wrong::new(format!("names `{name}` twice"))),
+        None => Ok(all),
+    }
+}

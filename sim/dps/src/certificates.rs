@@ -1,0 +1,352 @@
+//! CA certificate records and how they become verified.
+//!
+//! `Absent` → `Unverified` → code pending → `Verified`, with an etag that changes on every write. Verification
+//! belongs to the record, not to the key: one certificate under two names is two records.
+
+use crate::ids::Ids;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sha1::{Digest as _, Sha1};
+use sim_identity::certificate::CommonName;
+use sim_identity::files::{self, FileFault};
+use sim_identity::possession::{self, PossessionFault};
+use sim_identity::{Certificate, pem};
+use sim_protocol::resource::{CertificateBody, CertificateProperties, CertificateResponse, codes};
+use sim_protocol::{CaName, timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+/// Documented limit of CA certificates in one instance.
+pub const MAX_CERTIFICATES: usize = 25;
+
+/// One uploaded CA certificate.
+#[derive(Clone, Debug)]
+pub struct CaRecord {
+    /// Its friendly name.
+    pub name: CaName,
+    /// What was uploaded.
+    pub certificate: Arc<Certificate>,
+    /// Whether possession was proven or vouched for.
+    pub verified: bool,
+    /// The code that waits for its verification certificate.
+    pub code: Option<String>,
+    /// Changes on every write.
+    pub etag: String,
+    uploaded: String,
+    updated: OffsetDateTime,
+}
+
+/// Why a call on a CA certificate was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CaFault {
+    /// No record of that name.
+    #[error("no CA certificate is named `{0}`")]
+    NotFound(String),
+    /// A write without If-Match.
+    #[error("this call needs an If-Match header with the current etag of `{0}`")]
+    EtagMissing(String),
+    /// If-Match names another generation of the record.
+    #[error("Invalid ETag supplied.")]
+    EtagMismatch,
+    /// The body is not one certificate.
+    #[error("the body holds no certificate that can be read: {0}")]
+    Unreadable(String),
+    /// A private key where a certificate belongs; its content is not looked at.
+    #[error("the body holds a private key; upload the certificate alone, and consider that key exposed")]
+    PrivateKey,
+    /// Verify without a code.
+    #[error("no verification code was generated for `{0}`; generate one first")]
+    NoCode(String),
+    /// The verification certificate proves nothing.
+    #[error("Proof-Of-Possession failed. {0}")]
+    Possession(PossessionFault),
+    /// One more than the documented limit.
+    #[error("the limit of {MAX_CERTIFICATES} CA certificates is reached")]
+    Limit,
+}
+
+impl CaFault {
+    /// HTTP status and resource manager code.
+    pub fn status_and_code(&self) -> (u16, &'static str) {
+        match self {
+            CaFault::NotFound(_) => (404, codes::NOT_FOUND),
+            CaFault::EtagMissing(_) => (400, codes::ETAG_MISSING),
+            CaFault::EtagMismatch => (412, codes::ETAG_MISMATCH),
+            CaFault::Unreadable(_) | CaFault::PrivateKey => (400, codes::CERTIFICATE_INVALID),
+            CaFault::NoCode(_) => (400, codes::POP_NO_CODE),
+            CaFault::Possession(PossessionFault::OutsideValidity) => (400, codes::POP_EXPIRED),
+            CaFault::Possession(PossessionFault::WrongSigner { .. }) => (400, codes::POP_FAILED),
+            CaFault::Possession(_) => (400, codes::POP_CODE_MISMATCH),
+            CaFault::Limit => (409, codes::LIMIT),
+        }
+    }
+}
+
+/// All CA certificates of one instance.
+#[derive(Debug, Default)]
+pub struct CaStore {
+    records: BTreeMap<CaName, CaRecord>,
+}
+
+impl CaStore {
+    /// The record of a name.
+    pub fn record(&self, name: &CaName) -> Result<&CaRecord, CaFault> {
+        self.records.get(name).ok_or_else(|| CaFault::NotFound(name.to_string()))
+    }
+
+    /// All records by name.
+    pub fn records(&self) -> impl Iterator<Item = &CaRecord> {
+        self.records.values()
+    }
+
+    /// Uploads or replaces. A new body is unverified unless `isVerified` vouches for it.
+    pub fn put(
+        &mut self,
+        name: CaName,
+        body: CertificateBody,
+        if_match: Option<&str>,
+        ids: &Ids,
+        now: OffsetDateTime,
+    ) -> Result<&CaRecord, CaFault> {
+        if self.records.contains_key(&name) {
+            self.writable(&name, if_match)?;
+        } else if self.records.len() >= MAX_CERTIFICATES {
+            return Err(CaFault::Limit);
+        }
+        let uploaded = body.certificate.unwrap_or_default();
+        let record = CaRecord {
+            certificate: Arc::new(read_uploaded(&uploaded)?),
+            // `ours:` a PUT without isVerified clears the flag of a verified certificate.
+            verified: body.is_verified.unwrap_or(false),
+            code: None,
+            etag: ids.etag(),
+            name: name.clone(),
+            uploaded,
+            updated: now,
+        };
+        self.records.insert(name.clone(), record);
+        self.record(&name)
+    }
+
+    /// Generates a new code; an earlier one is dead.
+    pub fn generate_code(
+        &mut self,
+        name: &CaName,
+        if_match: Option<&str>,
+        ids: &Ids,
+        now: OffsetDateTime,
+    ) -> Result<&CaRecord, CaFault> {
+        let record = self.writable(name, if_match)?;
+        record.code = Some(ids.verification_code());
+        (record.etag, record.updated) = (ids.etag(), now);
+        Ok(record)
+    }
+
+    /// Checks a verification certificate; on success the record is verified, on failure it is unchanged and the
+    /// same code can be tried again.
+    pub fn verify(
+        &mut self,
+        name: &CaName,
+        proof: &str,
+        if_match: Option<&str>,
+        ids: &Ids,
+        now: OffsetDateTime,
+    ) -> Result<&CaRecord, CaFault> {
+        let record = self.writable(name, if_match)?;
+        let code = record.code.as_deref().ok_or_else(|| CaFault::NoCode(name.to_string()))?;
+        let proof = read_uploaded(proof)?;
+        possession::check(code, &proof, &record.certificate, now.unix_timestamp()).map_err(CaFault::Possession)?;
+        (record.verified, record.code) = (true, None);
+        (record.etag, record.updated) = (ids.etag(), now);
+        Ok(record)
+    }
+
+    /// Deletes; groups that name the record dangle from then on.
+    pub fn delete(&mut self, name: &CaName, if_match: Option<&str>) -> Result<(), CaFault> {
+        self.writable(name, if_match)?;
+        self.records.remove(name);
+        Ok(())
+    }
+
+    fn writable(&mut self, name: &CaName, if_match: Option<&str>) -> Result<&mut CaRecord, CaFault> {
+        let record = self.records.get_mut(name).ok_or_else(|| CaFault::NotFound(name.to_string()))?;
+        match if_match {
+            None => Err(CaFault::EtagMissing(name.to_string())),
+            Some(etag) if etag_matches(etag, &record.etag) => Ok(record),
+            Some(_) => Err(CaFault::EtagMismatch),
+        }
+    }
+}
+
+impl CaRecord {
+    /// The record as the resource manager shows it, under the collection's path.
+    pub fn response(&self, collection: &str) -> CertificateResponse {
+        CertificateResponse {
+            properties: CertificateProperties {
+                subject: match self.certificate.common_name() {
+                    CommonName::One(name) => name.clone(),
+                    _ => self.certificate.subject(),
+                },
+                expiry: timestamp::rfc1123(self.certificate.expiry()),
+                thumbprint: sha1_hex(self.certificate.der()),
+                is_verified: self.verified,
+                // Recorded: null everywhere but beside a code, where it is the text that was uploaded.
+                certificate: self.code.as_ref().map(|_| self.uploaded.clone()),
+                created: timestamp::NEVER.to_owned(),
+                updated: timestamp::rfc1123(self.updated),
+                verification_code: self.code.clone(),
+            },
+            id: format!("{collection}/{}", self.name),
+            name: self.name.to_string(),
+            kind: "Microsoft.Devices/provisioningServices/Certificates".to_owned(),
+            etag: self.etag.clone(),
+        }
+    }
+}
+
+/// `If-Match` arrives bare, quoted or as `*`.
+pub fn etag_matches(if_match: &str, etag: &str) -> bool {
+    let given = if_match.trim().trim_start_matches("W/").trim_matches('"');
+    given == "*" || given == etag
+}
+
+/// SHA-1 thumbprint, upper-case hexadecimal.
+pub fn sha1_hex(bytes: &[u8]) -> String {
+    Sha1::digest(bytes).iter().map(|b| format!("{b:02X}")).collect()
+}
+
+/// Base64 of DER, base64 of PEM, or PEM itself; of a bundle the first.
+pub fn read_uploaded(text: &str) -> Result<Certificate, CaFault> {
+    let bytes = if pem::is_pem(text.as_bytes()) {
+        text.as_bytes().to_vec()
+    } else {
+        let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        STANDARD.decode(compact).map_err(|_| CaFault::Unreadable("not base64".to_owned()))?
+    };
+    if files::holds_private_key(&bytes) {
+        return Err(CaFault::PrivateKey);
+    }
+    let found = files::read_certificates("the body", &bytes);
+    let found = found.map_err(|fault: FileFault| CaFault::Unreadable(fault.to_string()))?;
+    found.into_iter().next().ok_or_else(|| CaFault::Unreadable("it is empty".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim_identity::{Hierarchy, HierarchyPlan, Issuer, KeyAlgorithm, PrivateKey, Seed};
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-06-01 00:00 UTC);
+
+    struct World {
+        store: CaStore,
+        ids: Ids,
+        ca: Issuer,
+        name: CaName,
+    }
+
+    fn world() -> World {
+        let plan = HierarchyPlan { name: "test".into(), intermediates: 0, key: KeyAlgorithm::P256 };
+        let made = Hierarchy::mint(&plan, &Seed::from_number(1), NOW).expect("a root");
+        let name = CaName::new("root").expect("a good name");
+        World { store: CaStore::default(), ids: Ids::new(Seed::from_number(2)), ca: Issuer::clone(made.root()), name }
+    }
+
+    fn body(ca: &Issuer, verified: Option<bool>) -> CertificateBody {
+        let text = pem::encode("CERTIFICATE", ca.certificate().der());
+        CertificateBody { certificate: Some(STANDARD.encode(text)), is_verified: verified }
+    }
+
+    impl World {
+        fn upload(&mut self, verified: Option<bool>) -> CaRecord {
+            let body = body(&self.ca, verified);
+            self.store.put(self.name.clone(), body, Some("*"), &self.ids, NOW).expect("uploads").clone()
+        }
+
+        fn code(&mut self) -> CaRecord {
+            self.store.generate_code(&self.name, Some("*"), &self.ids, NOW).expect("generates").clone()
+        }
+
+        fn proof(&self, code: &str) -> String {
+            let der = self.ca.verification_certificate(code, &Seed::from_number(3), NOW).expect("signs");
+            STANDARD.encode(der)
+        }
+
+        fn verify(&mut self, proof: &str, etag: &str) -> Result<CaRecord, CaFault> {
+            self.store.verify(&self.name, proof, Some(etag), &self.ids, NOW).cloned()
+        }
+    }
+
+    #[test]
+    fn possession_takes_a_record_from_unverified_to_verified_and_every_write_changes_its_etag() {
+        let mut w = world();
+        let uploaded = w.upload(None);
+        let coded = w.code();
+        let code = coded.code.clone().expect("a code is pending");
+        let verified = w.verify(&w.proof(&code), &coded.etag).expect("proves possession");
+        assert_eq!((uploaded.verified, coded.verified, verified.verified), (false, false, true));
+        assert_eq!(verified.code, None);
+        assert!(uploaded.etag != coded.etag && coded.etag != verified.etag);
+    }
+
+    #[test]
+    fn a_self_attested_upload_is_verified_at_once_and_a_new_body_is_not() {
+        let mut w = world();
+        assert!(w.upload(Some(true)).verified);
+        assert!(!w.upload(None).verified);
+    }
+
+    #[test]
+    fn each_way_to_fail_has_its_own_status_and_code_and_leaves_the_record_alone() {
+        let mut w = world();
+        w.upload(None);
+        let no_code = w.verify("QQ==", "*").expect_err("no code yet");
+        let before = w.code();
+        let code = before.code.clone().expect("a code is pending");
+        let stranger = Seed::from_number(8);
+        let key = PrivateKey::derive(&stranger, "k", 0, KeyAlgorithm::P256).expect("derives");
+        let forged = w.ca.impostor(key).verification_certificate(&code, &stranger, NOW).expect("signs");
+        let long_ago = NOW - time::Duration::days(9);
+        let old = w.ca.verification_certificate(&code, &stranger, long_ago).expect("signs");
+        let rows = [
+            (no_code, (400, codes::POP_NO_CODE)),
+            (w.verify(&w.proof(&code), "AAAA").expect_err("stale"), (412, codes::ETAG_MISMATCH)),
+            (w.verify(&w.proof(&code.to_lowercase()), "*").expect_err("case"), (400, codes::POP_CODE_MISMATCH)),
+            (w.verify(&STANDARD.encode(forged), "*").expect_err("key"), (400, codes::POP_FAILED)),
+            (w.verify(&STANDARD.encode(old), "*").expect_err("dates"), (400, codes::POP_EXPIRED)),
+            (w.verify("not base64!", "*").expect_err("garbage"), (400, codes::CERTIFICATE_INVALID)),
+            (w.verify("", "*").expect_err("empty"), (400, codes::CERTIFICATE_INVALID)),
+        ];
+        for (fault, expected) in rows {
+            assert_eq!(fault.status_and_code(), expected, "{fault}");
+        }
+        let after = w.store.record(&w.name).expect("still there");
+        assert_eq!((after.verified, &after.code, &after.etag), (false, &before.code, &before.etag));
+        assert!(w.verify(&w.proof(&code), &before.etag).expect("a second try").verified);
+    }
+
+    #[test]
+    fn a_second_code_kills_the_first_and_a_quoted_etag_is_the_same_etag() {
+        let mut w = world();
+        w.upload(None);
+        let first = w.code().code.expect("a code");
+        let second = w.code();
+        let late = w.verify(&w.proof(&first), &format!("\"{}\"", second.etag));
+        assert!(matches!(late, Err(CaFault::Possession(PossessionFault::CodeMismatch { .. }))));
+    }
+
+    #[test]
+    fn private_keys_and_the_twenty_sixth_certificate_are_refused() {
+        let mut w = world();
+        let key = pem::encode("PRIVATE KEY", &[1, 2, 3]);
+        let body_with_key = CertificateBody { certificate: Some(STANDARD.encode(key)), is_verified: None };
+        let name = w.name.clone();
+        assert_eq!(w.store.put(name, body_with_key, None, &w.ids, NOW).err(), Some(CaFault::PrivateKey));
+        for i in 0..=MAX_CERTIFICATES {
+            let name = CaName::new(format!("ca-{i}")).expect("a good name");
+            let put = w.store.put(name, body(&w.ca, None), None, &w.ids, NOW).map(|_| ());
+            assert_eq!(put, if i < MAX_CERTIFICATES { Ok(()) } else { Err(CaFault::Limit) });
+        }
+    }
+}

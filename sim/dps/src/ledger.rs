@@ -1,0 +1,217 @@
+//! What the service says it saw, kept apart from what any client claims, so that the two can be compared.
+
+use serde::{Deserialize, Serialize};
+use sim_identity::Certificate;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Refusals of one kind: how many, and one of them in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalTrace {
+    /// Six-digit code, or 0 for a device that is disabled.
+    pub code: u32,
+    /// What the wire said.
+    pub message: String,
+    /// The verdict's stable name.
+    pub verdict: String,
+    /// The diagnostic code of the dead end that got farthest, if there was one.
+    pub check: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// One registration id among them.
+    pub sample_registration_id: String,
+    /// Its dead ends, the farthest first, in sentences.
+    pub trail: Vec<String>,
+}
+
+/// Devices that came in the same way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollUpCount {
+    /// Subjects from the top of the path down to the leaf's issuer.
+    pub path: Vec<String>,
+    /// The group that admitted them.
+    pub group: String,
+    /// The hub they were assigned to.
+    pub hub: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// The ledger at one moment. Counts begin at the start of the mock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerSnapshot {
+    /// TCP connections accepted on the MQTT port.
+    pub connections: u64,
+    /// TLS handshakes completed.
+    pub tls_handshakes: u64,
+    /// TLS handshakes that failed.
+    pub tls_failures: u64,
+    /// CONNECT packets answered with return code 0.
+    pub connects: u64,
+    /// Register requests.
+    pub registers: u64,
+    /// Operation status requests.
+    pub polls: u64,
+    /// Operations answered as assigned for the first time.
+    pub assigned: u64,
+    /// Register requests refused with an error body other than a throttle.
+    pub refused: u64,
+    /// Operations answered as disabled for the first time.
+    pub disabled: u64,
+    /// Requests throttled.
+    pub throttled: u64,
+    /// Refusals by kind.
+    pub refusals: Vec<RefusalTrace>,
+    /// Assigned devices by path, group and hub.
+    pub roll_up: Vec<RollUpCount>,
+}
+
+impl LedgerSnapshot {
+    /// What was added since `earlier`, kind by kind; kinds without additions are left out.
+    pub fn since(&self, earlier: &LedgerSnapshot) -> LedgerSnapshot {
+        let refusals = self.refusals.iter().filter_map(|now| {
+            let same = |r: &&RefusalTrace| (r.code, &r.message, &r.verdict, &r.check) == (now.code, &now.message, &now.verdict, &now.check);
+            let before = earlier.refusals.iter().find(same).map_or(0, |r| r.count);
+            (now.count > before).then(|| RefusalTrace { count: now.count - before, ..now.clone() })
+        });
+        let roll_up = self.roll_up.iter().filter_map(|now| {
+            let same = |r: &&RollUpCount| (&r.path, &r.group, &r.hub) == (&now.path, &now.group, &now.hub);
+            let before = earlier.roll_up.iter().find(same).map_or(0, |r| r.count);
+            (now.count > before).then(|| RollUpCount { count: now.count - before, ..now.clone() })
+        });
+        LedgerSnapshot {
+            connections: self.connections - earlier.connections,
+            tls_handshakes: self.tls_handshakes - earlier.tls_handshakes,
+            tls_failures: self.tls_failures - earlier.tls_failures,
+            connects: self.connects - earlier.connects,
+            registers: self.registers - earlier.registers,
+            polls: self.polls - earlier.polls,
+            assigned: self.assigned - earlier.assigned,
+            refused: self.refused - earlier.refused,
+            disabled: self.disabled - earlier.disabled,
+            throttled: self.throttled - earlier.throttled,
+            refusals: refusals.collect(),
+            roll_up: roll_up.collect(),
+        }
+    }
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+type RollUpKey = ([u8; 32], String, usize);
+
+/// The running ledger.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "each counter is described in LedgerSnapshot")]
+pub struct Ledger {
+    pub connections: Counter,
+    pub tls_handshakes: Counter,
+    pub tls_failures: Counter,
+    pub connects: Counter,
+    pub registers: Counter,
+    pub polls: Counter,
+    pub assigned: Counter,
+    pub refused: Counter,
+    pub disabled: Counter,
+    pub throttled: Counter,
+    refusals: Mutex<Vec<RefusalTrace>>,
+    roll_up: Mutex<HashMap<RollUpKey, RollUpCount>>,
+}
+
+/// Kinds of refusal kept apart; more are counted with the last.
+const MAX_KINDS: usize = 64;
+
+impl Ledger {
+    /// Notes a refusal; the first of its kind is kept as the sample.
+    pub(crate) fn note_refusal(&self, kind: RefusalKind<'_>, id: &str, trail: impl FnOnce() -> Vec<String>) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = refusals.len() >= MAX_KINDS;
+        let same = |r: &RefusalTrace| {
+            r.code == kind.code && r.message == kind.message && r.verdict == kind.verdict && r.check.as_deref() == kind.check
+        };
+        if let Some(known) = refusals.iter().position(same).or(full.then_some(MAX_KINDS - 1)) {
+            refusals[known].count += 1;
+            return;
+        }
+        refusals.push(RefusalTrace {
+            code: kind.code,
+            message: kind.message.to_owned(),
+            verdict: kind.verdict.to_owned(),
+            check: kind.check.map(str::to_owned),
+            count: 1,
+            sample_registration_id: id.to_owned(),
+            trail: trail(),
+        });
+    }
+
+    /// Notes an assignment by the path that was judged, leaf first.
+    pub(crate) fn note_roll_up(&self, route: &Route, hub: usize, hub_name: &str) {
+        self.assigned.add();
+        let mut counts = self.roll_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (*route.issuer().sha256(), route.group.clone(), hub);
+        let count = counts.entry(key).or_insert_with(|| RollUpCount {
+            path: route.path.iter().rev().map(|c| c.display_name()).collect(),
+            group: route.group.clone(),
+            hub: hub_name.to_owned(),
+            count: 0,
+        });
+        count.count += 1;
+    }
+
+    /// The ledger as of now.
+    pub fn snapshot(&self) -> LedgerSnapshot {
+        let counts = self.roll_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut roll_up: Vec<_> = counts.values().cloned().collect();
+        roll_up.sort_by(|a, b| (&a.path, &a.group, &a.hub).cmp(&(&b.path, &b.group, &b.hub)));
+        LedgerSnapshot {
+            connections: self.connections.value(),
+            tls_handshakes: self.tls_handshakes.value(),
+            tls_failures: self.tls_failures.value(),
+            connects: self.connects.value(),
+            registers: self.registers.value(),
+            polls: self.polls.value(),
+            assigned: self.assigned.value(),
+            refused: self.refused.value(),
+            disabled: self.disabled.value(),
+            throttled: self.throttled.value(),
+            refusals: self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            roll_up,
+        }
+    }
+}
+
+/// What tells refusals apart.
+#[derive(Clone, Copy)]
+pub(crate) struct RefusalKind<'a> {
+    pub(crate) code: u32,
+    pub(crate) message: &'a str,
+    pub(crate) verdict: &'a str,
+    pub(crate) check: Option<&'a str>,
+}
+
+/// How a device got in: the CAs of its path, nearest first and never none, and the group.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) path: Vec<Arc<Certificate>>,
+    pub(crate) group: String,
+}
+
+impl Route {
+    fn issuer(&self) -> &Certificate {
+        &self.path[0]
+    }
+}

@@ -1,0 +1,36 @@
+//! The built program, looked at from outside.
+//!
+//! Every test starts the real binary in a directory of its own, with ports chosen by the system, and
+//! believes only what a user can see: exit statuses, standard output and error, and files. Certificates
+//! are made and judged by `openssl`, and the mock is spoken to by the official Python SDK, so that the
+//! program is never its own witness. Nothing in here uses the project's libraries.
+//!
+//! A test that needs a tool which isn't installed says so on standard error and passes; with the tool's
+//! name in `ROLLCALL_TESTS_REQUIRE` it fails instead.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so by panicking")]
+
+#[path = "program/openssl.rs"]
+mod openssl;
+#[path = "program/world.rs"]
+mod world;
+
+#[path = "program/bad_input.rs"]
+mod bad_input;
+#[path = "program/contract.rs"]
+mod contract;
+#[path = "program/demo.rs"]
+mod demo;
+#[path = "program/handshake.rs"]
+mod handshake;
+#[path = "program/interop.rs"]
+mod interop;
+#[path = "program/minted.rs"]
+mod minted;
+#[path = "program/possession.rs"]
+mod possession;
+#[path = "program/refusals.rs"]
+mod refusals;
+#[path = "program/roll_up.rs"]
+mod roll_up;
+#[path = "program/stop.rs"]
+mod stop;

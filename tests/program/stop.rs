@@ -1,0 +1,35 @@
+//! Ctrl-C: no more arrivals, the record is written all the same, and it says so.
+
+use crate::refusals::minted_under_a_verified_root;
+use crate::roll_up::service_scenario;
+use crate::world::{Mock, Record, Running, World};
+use std::fs;
+
+/// More looks at the service than a run needs to get its first device assigned.
+const LOOKS: usize = 500;
+
+#[test]
+fn an_interrupted_run_drains_and_writes_its_partial_record() {
+    let world = World::new();
+    let mock = Mock::start(&world);
+    minted_under_a_verified_root(&world, &mock);
+    for (name, file) in [("int.pem", "ca/intermediate-1.pem"), ("int.key", "ca/intermediate-1.key.pem")] {
+        fs::copy(world.path(file), world.path(name)).expect("a copy");
+    }
+    let a_hundred_seconds = service_scenario(&mock, 5000, "[load.open]\nrate = 50\nmax_in_flight = 50\n");
+    world.write("long.toml", a_hundred_seconds);
+
+    let run = Running::start(world.program("run long.toml --out out"));
+    await_a_registration(&mock);
+    run.interrupt();
+    let stopped = run.finish().exits(130);
+    let record = Record::read(&world, "out");
+    assert_eq!(record.planned(), 5000, "{stopped}");
+    assert!((1..5000).contains(&record.assigned()), "{} assigned: {stopped}", record.assigned());
+}
+
+fn await_a_registration(mock: &Mock<'_>) {
+    let registered =
+        || mock.operate("registration list --group line-1 --json").exits(0).stdout.contains("unit-");
+    assert!((0..LOOKS).any(|_| registered()), "no device was registered");
+}
