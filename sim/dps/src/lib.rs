@@ -11,8 +11,8 @@ pub mod groups;
 pub mod ids;
 pub mod ledger;
 pub mod registrar;
-//SHELL pub mod shell;
+pub mod shell;
 
 pub use ledger::{LedgerSnapshot, RefusalTrace, RollUpCount};
 pub use registrar::{Profile, Registrar, RegistrarConfig};
-//SHELL pub use shell::{Mock, MockConfig, SpawnError};
+pub use shell::{Mock, MockConfig, SpawnError};

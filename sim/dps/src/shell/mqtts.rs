@@ -1,0 +1,258 @@
+//! The device API over MQTT 3.1.1: one task per connection, one buffer each way.
+//!
+//! Not a broker: only the documented topics exist. Where the service's answer to misuse is unknown, the
+//! connection is closed, which is the only refusal that MQTT 3.1.1 leaves. `ours:` all of these choices.
+
+use super::{OPENING, Owner, accept_tls, clock};
+use crate::registrar::{Registrar, Reply};
+use bytes::BytesMut;
+use rumqttc::mqttbytes::v4::{
+    Codec, ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe,
+    SubscribeReasonCode, UnsubAck,
+};
+use rumqttc::mqttbytes::{Error as CodecError, Protocol, QoS};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use sim_protocol::mqtt::{MAX_MESSAGE, RESPONSE_FILTER, Request, ResponseTopic, UserName};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_util::codec::{Decoder as _, Encoder as _};
+
+/// Room for topic and header beside the largest documented message.
+const MAX_PACKET: usize = MAX_MESSAGE + 1024;
+
+/// Serves the MQTT port until cancelled.
+pub(crate) async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, registrar: Arc<Registrar>, owner: Owner) {
+    let serving = registrar.clone();
+    let serve = move |stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| {
+        let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+        let registrar = serving.clone();
+        async move { converse(stream, presented, &registrar).await }
+    };
+    accept_tls(listener, tls, registrar, owner, serve).await;
+}
+
+/// Why a conversation ends. Only for reading the code: nobody is told.
+enum End {
+    /// The peer said goodbye or went away.
+    Gone,
+    /// The peer broke the protocol.
+    Misused,
+}
+
+impl From<std::io::Error> for End {
+    fn from(_: std::io::Error) -> Self {
+        End::Gone
+    }
+}
+
+impl From<CodecError> for End {
+    fn from(_: CodecError) -> Self {
+        End::Misused
+    }
+}
+
+/// Speaks with one device over any stream, until either side ends it.
+pub(crate) async fn converse<S>(stream: S, presented: Vec<CertificateDer<'static>>, registrar: &Registrar)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut wire = Wire::new(stream);
+    let ended = match wire.open(registrar).await {
+        Ok(session) => session.serve(&mut wire, &presented, registrar).await,
+        Err(end) => Err(end),
+    };
+    if !matches!(ended, Err(End::Misused)) {
+        let _ = wire.stream.shutdown().await;
+    }
+}
+
+struct Wire<S> {
+    stream: S,
+    codec: Codec,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    fn new(stream: S) -> Self {
+        Wire {
+            stream,
+            codec: Codec { max_incoming_size: MAX_PACKET, max_outgoing_size: MAX_PACKET },
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Packet, End> {
+        loop {
+            if !self.incoming.is_empty()
+                && let Some(packet) = self.codec.decode(&mut self.incoming)?
+            {
+                return Ok(packet);
+            }
+            if self.stream.read_buf(&mut self.incoming).await? == 0 {
+                return Err(End::Gone);
+            }
+        }
+    }
+
+    fn put(&mut self, packet: Packet) -> Result<(), End> {
+        Ok(self.codec.encode(packet, &mut self.outgoing)?)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        if !self.outgoing.is_empty() {
+            self.stream.write_all(&self.outgoing).await?;
+            self.stream.flush().await?;
+            // An idle connection keeps no buffer.
+            self.outgoing = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Reads CONNECT and answers it.
+    async fn open(&mut self, registrar: &Registrar) -> Result<Session, End> {
+        let first = tokio::time::timeout(OPENING, self.next()).await.map_err(|_| End::Gone)?;
+        let verdict = match first {
+            Ok(Packet::Connect(connect)) => Session::accept(connect),
+            // The codec reads only level 4 and 5; MQTT 3.1.1 section 3.1.2.2 answers others with 1.
+            Err(End::Misused) => Err(ConnectReturnCode::RefusedProtocolVersion),
+            Ok(_) => return Err(End::Misused),
+            Err(end) => return Err(end),
+        };
+        let code = verdict.as_ref().err().copied().unwrap_or(ConnectReturnCode::Success);
+        self.put(Packet::ConnAck(ConnAck::new(code, false)))?;
+        self.flush().await?;
+        if verdict.is_ok() {
+            registrar.ledger.connects.add();
+        }
+        verdict.map_err(|_| End::Gone)
+    }
+}
+
+struct Session {
+    user: UserName,
+    /// Clean session 0: answers come even without a SUBSCRIBE, or a client that reconnects would hear nothing.
+    keeps_subscription: bool,
+    /// Granted QoS.
+    subscribed: Option<QoS>,
+    patience: Option<Duration>,
+    next_packet_id: u16,
+}
+
+impl Session {
+    /// Credentials are not judged here: the service answers CONNECT with success and refuses the register.
+    fn accept(connect: Connect) -> Result<Session, ConnectReturnCode> {
+        if connect.protocol != Protocol::V4 {
+            return Err(ConnectReturnCode::RefusedProtocolVersion);
+        }
+        if connect.client_id.is_empty() {
+            return Err(ConnectReturnCode::BadClientId);
+        }
+        let text = connect.login.map(|login| login.username).unwrap_or_default();
+        let user = UserName::parse(&text).ok_or(ConnectReturnCode::BadUserNamePassword)?;
+        if !connect.client_id.eq_ignore_ascii_case(&user.registration_id) {
+            return Err(ConnectReturnCode::NotAuthorized);
+        }
+        // MQTT 3.1.1 section 3.1.2.10: one and a half times the keep alive; 0 switches it off.
+        let keep_alive = Duration::from_secs(u64::from(connect.keep_alive));
+        Ok(Session {
+            user,
+            keeps_subscription: !connect.clean_session,
+            subscribed: None,
+            patience: (!keep_alive.is_zero()).then_some(keep_alive * 3 / 2),
+            next_packet_id: 1,
+        })
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+        mut self,
+        wire: &mut Wire<S>,
+        presented: &[CertificateDer<'static>],
+        registrar: &Registrar,
+    ) -> Result<(), End> {
+        loop {
+            let packet = match self.patience {
+                Some(patience) => tokio::time::timeout(patience, wire.next()).await.map_err(|_| End::Gone)??,
+                None => wire.next().await?,
+            };
+            match packet {
+                Packet::Publish(publish) => self.answer(wire, publish, presented, registrar)?,
+                Packet::Subscribe(subscribe) => self.subscribe(wire, &subscribe)?,
+                Packet::Unsubscribe(unsubscribe) => {
+                    self.subscribed = None;
+                    wire.put(Packet::UnsubAck(UnsubAck::new(unsubscribe.pkid)))?;
+                }
+                Packet::PingReq => wire.put(Packet::PingResp)?,
+                Packet::PubAck(_) => {}
+                Packet::Disconnect => return Ok(()),
+                _ => return Err(End::Misused),
+            }
+            wire.flush().await?;
+        }
+    }
+
+    fn subscribe<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        subscribe: &Subscribe,
+    ) -> Result<(), End> {
+        let grant = |path: &str, wanted: QoS| {
+            if path != RESPONSE_FILTER {
+                return None;
+            }
+            // QoS 2 is granted as 1.
+            Some(if wanted == QoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce })
+        };
+        let granted: Vec<_> = subscribe.filters.iter().map(|f| grant(&f.path, f.qos)).collect();
+        self.subscribed = granted.iter().copied().flatten().last().or(self.subscribed);
+        let codes = granted.into_iter().map(|g| g.map_or(SubscribeReasonCode::Failure, SubscribeReasonCode::Success));
+        wire.put(Packet::SubAck(SubAck::new(subscribe.pkid, codes.collect())))
+    }
+
+    fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        publish: Publish,
+        presented: &[CertificateDer<'static>],
+        registrar: &Registrar,
+    ) -> Result<(), End> {
+        if publish.qos == QoS::ExactlyOnce || publish.payload.len() > MAX_MESSAGE {
+            return Err(End::Misused);
+        }
+        let request = Request::parse(&publish.topic).ok_or(End::Misused)?;
+        // PUBACK comes before the answer: one official client fails on any other order.
+        if publish.qos == QoS::AtLeastOnce {
+            wire.put(Packet::PubAck(PubAck::new(publish.pkid)))?;
+        }
+        let now = clock::now();
+        let (scope, id) = (&self.user.id_scope, &self.user.registration_id);
+        let (rid, reply) = match request {
+            Request::Register { rid } => (rid, registrar.register(scope, id, presented, &publish.payload, now)),
+            Request::Status { rid, operation_id } => (rid, registrar.status(id, &operation_id, now)),
+        };
+        match self.subscribed.or(self.keeps_subscription.then_some(QoS::AtLeastOnce)) {
+            Some(qos) => self.send(wire, rid, reply, qos),
+            None => Ok(()),
+        }
+    }
+
+    fn send<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        rid: String,
+        reply: Reply,
+        qos: QoS,
+    ) -> Result<(), End> {
+        let topic = ResponseTopic { status: reply.status, rid, retry_after: reply.retry_after }.topic();
+        let mut publish = Publish::from_bytes(topic, qos, reply.body.into());
+        if qos != QoS::AtMostOnce {
+            publish.pkid = self.next_packet_id;
+            self.next_packet_id = self.next_packet_id.checked_add(1).unwrap_or(1);
+        }
+        wire.put(Packet::Publish(publish))
+    }
+}

@@ -1,0 +1,110 @@
+//! TLS as the service does it: a client certificate is asked for, not required; the peer must hold its key; and
+//! nothing else about it is judged here, because trust belongs to an id scope that is not known yet.
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime,
+};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, ServerConfig,
+    SignatureScheme,
+};
+use sim_identity::authority::ServerIdentity;
+use sim_identity::certificate::subject_public_key_info;
+use std::sync::Arc;
+
+/// The configuration of both TLS ports: versions 1.2 and 1.3, no resumption, so that each simulated device costs
+/// a full handshake as on its first boot.
+pub(crate) fn server_config(server: &ServerIdentity) -> Result<ServerConfig, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Arc::new(HoldsItsKey { algorithms: provider.signature_verification_algorithms });
+    let chain = server.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    let key = server.key.to_pkcs8().map_err(|e| Error::General(e.to_string()))?;
+    let mut config = builder(provider)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key)))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn builder(
+    provider: Arc<CryptoProvider>,
+) -> Result<rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>, Error> {
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+}
+
+/// Proves possession of the leaf's key, from its raw public key: webpki's helpers would also refuse X.509 v1 and
+/// unknown critical extensions, which is the service's business at register and not TLS's.
+#[derive(Debug)]
+struct HoldsItsKey {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+fn public_key<'a>(certificate: &'a CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'a>, Error> {
+    let spki = subject_public_key_info(certificate.as_ref());
+    spki.map(SubjectPublicKeyInfoDer::from).ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))
+}
+
+impl ClientCertVerifier for HoldsItsKey {
+    fn offer_client_auth(&self) -> bool {
+        true
+    }
+
+    // Devices with a symmetric key come to the same port without any certificate.
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let spki = public_key(certificate)?;
+        let key = webpki::RawPublicKeyEntity::try_from(&spki)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let offered = self.algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme);
+        let (_, candidates) = offered.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+        // In TLS 1.2 a scheme does not fix the curve: the right one of its algorithms is the one that fits.
+        let fits = |a: &&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
+            key.verify_signature(*a, message, signed.signature()).is_ok()
+        };
+        if candidates.iter().any(fits) {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::BadSignature))
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature_with_raw_key(message, &public_key(certificate)?, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
