@@ -154,7 +154,7 @@ pub enum Ended {
 }
 
 /// How a device can end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
     /// The service assigned it to a hub.
@@ -371,8 +371,8 @@ pub struct RollUp {
     pub group: String,
     /// The hub.
     pub hub: String,
-    /// Devices that should be assigned this way.
-    pub expected: u64,
+    /// Devices that should be assigned this way; unknown where the service spreads them over several hubs.
+    pub expected: Option<u64>,
     /// Devices that were.
     pub actual: u64,
 }

@@ -95,10 +95,11 @@ pub(crate) fn throughput(record: &Record) -> String {
 pub(crate) fn roll_up(record: &Record) -> Table {
     let row = |way: &crate::RollUp| {
         let path = [std::slice::from_ref(&way.root), &way.path].concat().join(" > ");
-        let mark = if way.expected == way.actual { "" } else { "differs" };
+        let differs = way.expected.is_some_and(|expected| expected != way.actual);
+        let mark = if differs { "differs" } else { "" };
         vec![
             format!("{path} > {} > {}", way.group, way.hub),
-            grouped(way.expected),
+            way.expected.map_or_else(|| "-".to_owned(), grouped),
             grouped(way.actual),
             mark.to_owned(),
         ]
@@ -223,7 +224,7 @@ pub(crate) mod tests {
                 path: vec!["Line A".to_owned()],
                 group: "line-a".to_owned(),
                 hub: "hub-1".to_owned(),
-                expected: 10_000,
+                expected: Some(10_000),
                 actual: 10_000,
             }],
             expectations: Expectations { assigned: 10_000, refused: 6 },

@@ -45,11 +45,20 @@ pub struct Arrival {
 impl Load {
     /// The arrivals of `count` devices, in the order in which they are due.
     pub fn arrivals(&self, count: u64) -> impl Iterator<Item = Arrival> + use<> {
-        let interval = match self {
+        let interval = self.interval();
+        (0..count).map(move |index| Arrival { index, due: due(index, interval) })
+    }
+
+    /// When the arrival with this index is due, from the start; a closed load's as soon as a slot is free.
+    pub fn due(&self, index: u64) -> Duration {
+        due(index, self.interval())
+    }
+
+    fn interval(&self) -> f64 {
+        match self {
             Self::Closed { .. } => 0.0,
             Self::Open { rate, .. } => rate.recip(),
-        };
-        (0..count).map(move |index| Arrival { index, due: due(index, interval) })
+        }
     }
 
     /// When the last of `count` devices is due, from the start; `None` where the service's pace decides.

@@ -155,7 +155,8 @@ impl CaStore {
         let record = self.writable(name, if_match)?;
         let code = record.code.as_deref().ok_or_else(|| CaFault::NoCode(name.to_string()))?;
         let proof = read_uploaded(proof)?;
-        possession::check(code, &proof, &record.certificate, now.unix_timestamp()).map_err(CaFault::Possession)?;
+        possession::check(code, &proof, &record.certificate, now.unix_timestamp())
+            .map_err(CaFault::Possession)?;
         (record.verified, record.code) = (true, None);
         (record.etag, record.updated) = (ids.etag(), now);
         Ok(record)
@@ -250,7 +251,12 @@ mod tests {
         let plan = HierarchyPlan { name: "test".into(), intermediates: 0, key: KeyAlgorithm::P256 };
         let made = Hierarchy::mint(&plan, &Seed::from_number(1), NOW).expect("a root");
         let name = CaName::new("root").expect("a good name");
-        World { store: CaStore::default(), ids: Ids::new(Seed::from_number(2)), ca: Issuer::clone(made.root()), name }
+        World {
+            store: CaStore::default(),
+            ids: Ids::new(Seed::from_number(2)),
+            ca: Issuer::clone(made.root()),
+            name,
+        }
     }
 
     fn body(ca: &Issuer, verified: Option<bool>) -> CertificateBody {
@@ -312,7 +318,10 @@ mod tests {
         let rows = [
             (no_code, (400, codes::POP_NO_CODE)),
             (w.verify(&w.proof(&code), "AAAA").expect_err("stale"), (412, codes::ETAG_MISMATCH)),
-            (w.verify(&w.proof(&code.to_lowercase()), "*").expect_err("case"), (400, codes::POP_CODE_MISMATCH)),
+            (
+                w.verify(&w.proof(&code.to_lowercase()), "*").expect_err("case"),
+                (400, codes::POP_CODE_MISMATCH),
+            ),
             (w.verify(&STANDARD.encode(forged), "*").expect_err("key"), (400, codes::POP_FAILED)),
             (w.verify(&STANDARD.encode(old), "*").expect_err("dates"), (400, codes::POP_EXPIRED)),
             (w.verify("not base64!", "*").expect_err("garbage"), (400, codes::CERTIFICATE_INVALID)),

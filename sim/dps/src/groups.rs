@@ -81,7 +81,9 @@ impl GroupStore {
         }
         let before = self.groups.get(&id).cloned();
         match (&before, if_match) {
-            (Some(_), None) => return Err(fault(errors::CONFLICT, format!("group `{id}` exists; send If-Match"))),
+            (Some(_), None) => {
+                return Err(fault(errors::CONFLICT, format!("group `{id}` exists; send If-Match")));
+            }
             (Some(old), Some(etag)) if !matches_document(etag, &old.document) => {
                 return Err(fault(errors::ETAG_MISMATCH, format!("group `{id}` has changed since")));
             }
@@ -140,18 +142,27 @@ impl GroupStore {
                 let primary = value(pair.primary.as_ref(), stored(0))?;
                 Certificates::Value([primary, value(pair.secondary.as_ref(), stored(1))?])
             }
-            _ => return Err(fault(errors::BAD_ARGUMENT, "a group attests by x509.caReferences or by x509.signingCertificates")),
+            _ => {
+                return Err(fault(
+                    errors::BAD_ARGUMENT,
+                    "a group attests by x509.caReferences or by x509.signingCertificates",
+                ));
+            }
         };
         let found = resolved(&certificates, authorities);
         if found.is_empty() {
             return Err(fault(errors::BAD_ARGUMENT, "the group names no certificate"));
         }
         // A certificate may be used by only one enrollment entry of an instance.
-        let taken = self.groups.values().filter(|g| g.id != *id).find(|g| {
-            resolved(&g.certificates, authorities).iter().any(|theirs| found.contains(theirs))
-        });
+        let taken = self
+            .groups
+            .values()
+            .filter(|g| g.id != *id)
+            .find(|g| resolved(&g.certificates, authorities).iter().any(|theirs| found.contains(theirs)));
         match taken {
-            Some(other) => Err(fault(errors::CONFLICT, format!("the certificate is in group `{}` already", other.id))),
+            Some(other) => {
+                Err(fault(errors::CONFLICT, format!("the certificate is in group `{}` already", other.id)))
+            }
             None => Ok(certificates),
         }
     }
@@ -208,7 +219,9 @@ fn finish(
     document.last_updated_date_time_utc = Some(stamp);
     document.etag = Some(ids.etag());
     document.attestation.kind = "x509".to_owned();
-    if let (Certificates::Value([primary, secondary]), Some(x509)) = (certificates, &mut document.attestation.x509) {
+    if let (Certificates::Value([primary, secondary]), Some(x509)) =
+        (certificates, &mut document.attestation.x509)
+    {
         let slot = |c: &Arc<Certificate>| CertificateSlot { certificate: None, info: Some(info(c)) };
         let (primary, secondary) = (primary.as_ref().map(slot), secondary.as_ref().map(slot));
         x509.signing_certificates = Some(CertificatePair { primary, secondary });

@@ -71,7 +71,10 @@ impl LedgerSnapshot {
     /// What was added since `earlier`, kind by kind; kinds without additions are left out.
     pub fn since(&self, earlier: &LedgerSnapshot) -> LedgerSnapshot {
         let refusals = self.refusals.iter().filter_map(|now| {
-            let same = |r: &&RefusalTrace| (r.code, &r.message, &r.verdict, &r.check) == (now.code, &now.message, &now.verdict, &now.check);
+            let same = |r: &&RefusalTrace| {
+                (r.code, &r.message, &r.verdict, &r.check)
+                    == (now.code, &now.message, &now.verdict, &now.check)
+            };
             let before = earlier.refusals.iter().find(same).map_or(0, |r| r.count);
             (now.count > before).then(|| RefusalTrace { count: now.count - before, ..now.clone() })
         });
@@ -81,16 +84,16 @@ impl LedgerSnapshot {
             (now.count > before).then(|| RollUpCount { count: now.count - before, ..now.clone() })
         });
         LedgerSnapshot {
-            connections: self.connections - earlier.connections,
-            tls_handshakes: self.tls_handshakes - earlier.tls_handshakes,
-            tls_failures: self.tls_failures - earlier.tls_failures,
-            connects: self.connects - earlier.connects,
-            registers: self.registers - earlier.registers,
-            polls: self.polls - earlier.polls,
-            assigned: self.assigned - earlier.assigned,
-            refused: self.refused - earlier.refused,
-            disabled: self.disabled - earlier.disabled,
-            throttled: self.throttled - earlier.throttled,
+            connections: self.connections.saturating_sub(earlier.connections),
+            tls_handshakes: self.tls_handshakes.saturating_sub(earlier.tls_handshakes),
+            tls_failures: self.tls_failures.saturating_sub(earlier.tls_failures),
+            connects: self.connects.saturating_sub(earlier.connects),
+            registers: self.registers.saturating_sub(earlier.registers),
+            polls: self.polls.saturating_sub(earlier.polls),
+            assigned: self.assigned.saturating_sub(earlier.assigned),
+            refused: self.refused.saturating_sub(earlier.refused),
+            disabled: self.disabled.saturating_sub(earlier.disabled),
+            throttled: self.throttled.saturating_sub(earlier.throttled),
             refusals: refusals.collect(),
             roll_up: roll_up.collect(),
         }
@@ -141,7 +144,10 @@ impl Ledger {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let full = refusals.len() >= MAX_KINDS;
         let same = |r: &RefusalTrace| {
-            r.code == kind.code && r.message == kind.message && r.verdict == kind.verdict && r.check.as_deref() == kind.check
+            r.code == kind.code
+                && r.message == kind.message
+                && r.verdict == kind.verdict
+                && r.check.as_deref() == kind.check
         };
         if let Some(known) = refusals.iter().position(same).or(full.then_some(MAX_KINDS - 1)) {
             refusals[known].count += 1;

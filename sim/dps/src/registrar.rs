@@ -12,7 +12,8 @@ use sim_identity::verdict::{Judgement, SignatureMemo, Trust, Verdict, judge};
 use sim_identity::{Certificate, Seed};
 use sim_protocol::errors::{self, Refusal};
 use sim_protocol::registration::{
-    DeviceRegistration, OperationStatus, RegistrationState, RegistrationStatus, Substatus, X509RegistrationResult,
+    DeviceRegistration, OperationStatus, RegistrationState, RegistrationStatus, Substatus,
+    X509RegistrationResult,
 };
 use sim_protocol::{EnrollmentGroupId, IdScope, RegistrationId, ServiceError, timestamp};
 use std::collections::HashMap;
@@ -213,7 +214,8 @@ impl Registrar {
         if id_scope != self.config.id_scope.as_str() {
             return Err(refuse(errors::CA_NOT_FOUND, "unknown-id-scope"));
         }
-        let chain = self.parse(presented).ok_or_else(|| refuse(errors::INVALID_CERTIFICATE, "unreadable-leaf"))?;
+        let chain =
+            self.parse(presented).ok_or_else(|| refuse(errors::INVALID_CERTIFICATE, "unreadable-leaf"))?;
         let trust = self.trust.read().unwrap_or_else(PoisonError::into_inner).clone();
         let judgement = judge(&chain, &id, now.unix_timestamp(), &trust, &self.memo);
         match &judgement.verdict {
@@ -330,7 +332,9 @@ impl Registrar {
             return;
         }
         match &registration.outcome {
-            Outcome::Assigned { hub, route } => self.ledger.note_roll_up(route, *hub, &self.config.hubs[*hub]),
+            Outcome::Assigned { hub, route } => {
+                self.ledger.note_roll_up(route, *hub, &self.config.hubs[*hub])
+            }
             Outcome::Disabled => self.ledger.disabled.add(),
             Outcome::NoHub => self.ledger.refused.add(),
         }
@@ -477,7 +481,9 @@ fn refusal_of(verdict: &Verdict) -> Refusal {
         Verdict::NoVerifiedCa => errors::CA_NOT_FOUND,
         Verdict::LeafIsEntryCertificate => errors::SIGNING_CERTIFICATE_MISMATCH,
         Verdict::InvalidCertificate => errors::INVALID_CERTIFICATE,
-        Verdict::NoEntry | Verdict::GroupAboveVerified | Verdict::CnMismatch | Verdict::CnMissing => errors::UNAUTHORIZED,
+        Verdict::NoEntry | Verdict::GroupAboveVerified | Verdict::CnMismatch | Verdict::CnMissing => {
+            errors::UNAUTHORIZED
+        }
         // Neither is refused with an error body.
         Verdict::Accept(_) | Verdict::Disabled(_) => errors::UNAUTHORIZED,
     }
@@ -538,7 +544,10 @@ mod tests {
         let body = CertificateBody { certificate: Some(pem), is_verified: Some(verified) };
         let group = EnrollmentGroupId::new("g").expect("a good name");
         let names = CaReferences { primary: Some("root".into()), secondary: None };
-        let document = EnrollmentGroup::x509("g", X509Attestation { ca_references: Some(names), signing_certificates: None });
+        let document = EnrollmentGroup::x509(
+            "g",
+            X509Attestation { ca_references: Some(names), signing_certificates: None },
+        );
         registrar.write(|instance, ids| {
             let name = CaName::new("root").expect("a good name");
             instance.authorities.put(name, body, None, ids, NOW).expect("uploads");
@@ -656,7 +665,8 @@ mod tests {
         assert_eq!(throttled.retry_after, Some(Duration::from_secs(41)));
         assert_eq!(w.register("dev-2", None, "", NOW + Duration::from_secs(61)).status, 202);
         for i in 0..=POLLS_PER_WINDOW {
-            let status = w.registrar.status("dev-1", &begun.operation_id, NOW + Duration::from_secs(6)).status;
+            let status =
+                w.registrar.status("dev-1", &begun.operation_id, NOW + Duration::from_secs(6)).status;
             assert_eq!(status, if i < POLLS_PER_WINDOW { 200 } else { 429 });
         }
     }

@@ -123,10 +123,15 @@ fn mint_intermediate(
     Ok(Issuer::new(certificate, key)?.below(above))
 }
 
-fn ca_params(name: &str, path_length: Option<u8>, life: std::ops::Range<OffsetDateTime>) -> CertificateParams {
+fn ca_params(
+    name: &str,
+    path_length: Option<u8>,
+    life: std::ops::Range<OffsetDateTime>,
+) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(name);
-    params.is_ca = IsCa::Ca(path_length.map_or(BasicConstraints::Unconstrained, BasicConstraints::Constrained));
+    params.is_ca =
+        IsCa::Ca(path_length.map_or(BasicConstraints::Unconstrained, BasicConstraints::Constrained));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     (params.not_before, params.not_after) = (life.start, life.end);
     params
@@ -154,7 +159,8 @@ impl ServerIdentity {
     /// Mints a root and a server leaf for the given host names and IP addresses (as text).
     pub fn mint(names: &[String], seed: &Seed, now: OffsetDateTime) -> Result<Self, IssueError> {
         let writer = |e: rcgen::Error| IssueError::Writer(e.to_string());
-        let plan = HierarchyPlan { name: "rollcall mock server".into(), intermediates: 0, key: KeyAlgorithm::P256 };
+        let plan =
+            HierarchyPlan { name: "rollcall mock server".into(), intermediates: 0, key: KeyAlgorithm::P256 };
         let hierarchy = Hierarchy::mint(&plan, seed, now)?;
         let root = hierarchy.root();
         let key = PrivateKey::derive(seed, "server", 0, KeyAlgorithm::P256)?;

@@ -205,7 +205,8 @@ impl Certificate {
 
     /// Last second of validity as a date; the year 9999 where the date cannot be represented.
     pub fn expiry(&self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp(self.not_after).unwrap_or(time::macros::datetime!(9999-12-31 23:59:59 UTC))
+        OffsetDateTime::from_unix_timestamp(self.not_after)
+            .unwrap_or(time::macros::datetime!(9999-12-31 23:59:59 UTC))
     }
 
     /// basicConstraints, if present.

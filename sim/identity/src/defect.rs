@@ -65,7 +65,9 @@ impl Defect {
         match self {
             Self::LeafExpired => "Issue a new device certificate with the same CN.",
             Self::LeafNotYetValid => "Check the factory's clock; issue certificates that start a day back.",
-            Self::LeafOnly => "Append the intermediates, up to and including the verified CA, to the chain file.",
+            Self::LeafOnly => {
+                "Append the intermediates, up to and including the verified CA, to the chain file."
+            }
             Self::SameNameOtherKey => "Send and verify the generation of the CA that signed the leaf.",
             Self::CnMismatch => "Issue the certificate with CN = registration id, or register under the CN.",
             Self::LeafCaTrue => "Issue the device certificate with basicConstraints CA:FALSE.",

@@ -49,14 +49,8 @@ pub(crate) fn bit_string(bytes: &[u8]) -> Vec<u8> {
 /// UTCTime through 2049, GeneralizedTime from then on (RFC 5280 section 4.1.2.5).
 pub(crate) fn time(moment: OffsetDateTime) -> Vec<u8> {
     let t = moment.to_offset(time::UtcOffset::UTC);
-    let rest = format!(
-        "{:02}{:02}{:02}{:02}{:02}Z",
-        u8::from(t.month()),
-        t.day(),
-        t.hour(),
-        t.minute(),
-        t.second()
-    );
+    let rest =
+        format!("{:02}{:02}{:02}{:02}{:02}Z", u8::from(t.month()), t.day(), t.hour(), t.minute(), t.second());
     if (1950..2050).contains(&t.year()) {
         tlv(0x17, &[format!("{:02}", t.year() % 100).as_bytes(), rest.as_bytes()])
     } else {

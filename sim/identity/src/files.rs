@@ -38,7 +38,9 @@ pub enum FileFault {
         fault: CertificateFault,
     },
     /// An encrypted key.
-    #[error("cannot read {file}, line {line}: the private key is encrypted; decrypt it first, for instance with `openssl pkey -in {file} -out plain.key`")]
+    #[error(
+        "cannot read {file}, line {line}: the private key is encrypted; decrypt it first, for instance with `openssl pkey -in {file} -out plain.key`"
+    )]
     Encrypted {
         /// The file's name as given.
         file: String,
@@ -63,7 +65,8 @@ pub fn read_certificates(file: &str, bytes: &[u8]) -> Result<Vec<Certificate>, F
         let one = Certificate::from_der(bytes);
         return one.map(|c| vec![c]).map_err(|_| missing(file, "certificate", &[]));
     };
-    let found: Result<Vec<_>, _> = blocks.iter().filter(|b| is_certificate(b)).map(|b| certificate(file, b)).collect();
+    let found: Result<Vec<_>, _> =
+        blocks.iter().filter(|b| is_certificate(b)).map(|b| certificate(file, b)).collect();
     let found = found?;
     if found.is_empty() { Err(missing(file, "certificate", &blocks)) } else { Ok(found) }
 }
@@ -91,7 +94,9 @@ pub fn read_private_key(file: &str, bytes: &[u8]) -> Result<PrivateKey, FileFaul
 
 /// Whether the bytes hold a private key in PEM form, so that an upload of it can be refused.
 pub fn holds_private_key(bytes: &[u8]) -> bool {
-    String::from_utf8_lossy(bytes).lines().any(|l| l.starts_with("-----BEGIN ") && l.contains("PRIVATE KEY-----"))
+    String::from_utf8_lossy(bytes)
+        .lines()
+        .any(|l| l.starts_with("-----BEGIN ") && l.contains("PRIVATE KEY-----"))
 }
 
 fn pem_blocks(file: &str, bytes: &[u8]) -> Result<Option<Vec<Block>>, FileFault> {
@@ -107,8 +112,11 @@ fn is_certificate(block: &Block) -> bool {
 }
 
 fn certificate(file: &str, block: &Block) -> Result<Certificate, FileFault> {
-    Certificate::from_der(block.der.as_slice())
-        .map_err(|fault| FileFault::Certificate { file: file.to_owned(), line: block.line, fault })
+    Certificate::from_der(block.der.as_slice()).map_err(|fault| FileFault::Certificate {
+        file: file.to_owned(),
+        line: block.line,
+        fault,
+    })
 }
 
 fn missing(file: &str, wanted: &'static str, blocks: &[Block]) -> FileFault {

@@ -124,7 +124,11 @@ impl Fleet {
             _ => (self.not_before, self.not_after),
         };
         let leaf = line.leaf(&Leaf {
-            common_name: if defect == Some(Defect::CnMismatch) { &other_name } else { registration_id.as_str() },
+            common_name: if defect == Some(Defect::CnMismatch) {
+                &other_name
+            } else {
+                registration_id.as_str()
+            },
             serial: &self.seed.serial("leaf", index),
             not_before,
             not_after,
@@ -196,9 +200,9 @@ fn pool(seed: &Seed, algorithm: KeyAlgorithm, size: usize) -> Result<Arc<[Arc<Pr
     };
     let made = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..workers).map(|_| scope.spawn(mine)).collect();
-        let joined = handles.into_iter().map(|h| {
-            h.join().unwrap_or(Err(crate::key::KeyFault::Provider("derive an RSA key")))
-        });
+        let joined = handles
+            .into_iter()
+            .map(|h| h.join().unwrap_or(Err(crate::key::KeyFault::Provider("derive an RSA key"))));
         joined.collect::<Result<Vec<_>, _>>()
     })?;
     let mut keys: Vec<_> = made.into_iter().flatten().collect();

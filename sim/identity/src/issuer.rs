@@ -60,7 +60,9 @@ pub enum IssueError {
     #[error("the CN `{0}` has more than 64 characters, which X.520 does not allow")]
     CommonNameTooLong(String),
     /// The authority's validity leaves no time for what is to be issued.
-    #[error("`{issuer}` is valid from {not_before} to {not_after}, which leaves no time for a certificate now")]
+    #[error(
+        "`{issuer}` is valid from {not_before} to {not_after}, which leaves no time for a certificate now"
+    )]
     OutsideIssuer {
         /// Subject of the authority.
         issuer: String,
@@ -245,7 +247,8 @@ impl Tbs<'_> {
         // Version 3 exactly when there are extensions, else version 1, which is the default and not encoded.
         let version: &[u8] = if self.extensions.is_some() { &[0xa0, 3, 2, 1, 2] } else { &[] };
         let extensions = self.extensions.map(|e| der::tlv(0xa3, &[e])).unwrap_or_default();
-        let parts = [version, &serial, algorithm, issuer, &validity, self.subject, self.public_key_info, &extensions];
+        let parts =
+            [version, &serial, algorithm, issuer, &validity, self.subject, self.public_key_info, &extensions];
         der::tlv(der::SEQUENCE, &parts)
     }
 }

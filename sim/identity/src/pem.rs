@@ -71,7 +71,9 @@ fn block<'a>(
             return match der {
                 Ok(der) => Ok(Block { label: label.to_owned(), der, line, encrypted }),
                 // An encrypted block's content is of no use and may carry what no decoder here expects.
-                Err(_) if encrypted => Ok(Block { label: label.to_owned(), der: Vec::new(), line, encrypted }),
+                Err(_) if encrypted => {
+                    Ok(Block { label: label.to_owned(), der: Vec::new(), line, encrypted })
+                }
                 Err(_) => Err(PemFault::NotBase64 { line, label: label.to_owned() }),
             };
         }
@@ -107,7 +109,11 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_found_again_among_junk_and_crlf() {
-        let text = format!("Bag Attributes\r\n{}junk\n{}", encode("A", &[1; 100]).replace('\n', "\r\n"), encode("B", &[]));
+        let text = format!(
+            "Bag Attributes\r\n{}junk\n{}",
+            encode("A", &[1; 100]).replace('\n', "\r\n"),
+            encode("B", &[])
+        );
         let found = blocks(&text).expect("two blocks");
         assert_eq!(found.iter().map(|b| b.label.as_str()).collect::<Vec<_>>(), ["A", "B"]);
         assert_eq!((found[0].der.as_slice(), found[0].line), ([1; 100].as_slice(), 2));

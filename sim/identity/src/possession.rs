@@ -82,7 +82,9 @@ mod tests {
     #[test]
     fn possession_is_proven_by_the_code_the_key_and_the_dates_together() {
         let ca = authority(1);
-        let same_name = ca.impostor(crate::PrivateKey::derive(&Seed::from_number(2), "k", 0, KeyAlgorithm::P256).expect("derives"));
+        let same_name = ca.impostor(
+            crate::PrivateKey::derive(&Seed::from_number(2), "k", 0, KeyAlgorithm::P256).expect("derives"),
+        );
         let check = |proof: &Certificate| check(CODE, proof, ca.certificate(), NOW.unix_timestamp());
         let wrong_signer = Err(PossessionFault::WrongSigner { ca: ca.certificate().subject() });
         assert_eq!(check(&proof(&ca, CODE, NOW)), Ok(()));

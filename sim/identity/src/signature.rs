@@ -23,7 +23,8 @@ pub fn verify(
     signature: &[u8],
 ) -> Result<(), SignatureFault> {
     let fits = |a: &&&'static dyn SignatureVerificationAlgorithm| {
-        a.signature_alg_id().as_ref() == signature_algorithm && a.public_key_alg_id().as_ref() == key_algorithm
+        a.signature_alg_id().as_ref() == signature_algorithm
+            && a.public_key_alg_id().as_ref() == key_algorithm
     };
     let algorithm = webpki::ALL_VERIFICATION_ALGS.iter().find(fits).ok_or(SignatureFault::Algorithm)?;
     if key_algorithm == RSA_ENCRYPTION && rsa_modulus_bits(public_key).is_none_or(|bits| bits < 2048) {

@@ -137,7 +137,10 @@ impl Check {
 
     /// Whether the path is there and breaks at a certificate that may not stand in it.
     const fn is_profile_fault(self) -> bool {
-        !matches!(self, Check::WrongKey | Check::MissingIssuer | Check::NotVerified | Check::Depth | Check::Budget)
+        !matches!(
+            self,
+            Check::WrongKey | Check::MissingIssuer | Check::NotVerified | Check::Depth | Check::Budget
+        )
     }
 }
 
@@ -163,7 +166,9 @@ impl fmt::Display for DeadEnd {
             Check::WrongKey => "its key did not make that signature",
             Check::Expired => "it has expired",
             Check::NotYetValid => "it is not valid yet",
-            Check::CaFlag if element == candidate => return write!(f, "`{element}` is a device certificate marked as a CA"),
+            Check::CaFlag if element == candidate => {
+                return write!(f, "`{element}` is a device certificate marked as a CA");
+            }
             Check::CaFlag => "it is not a CA",
             Check::PathLength => "its path length does not allow another CA below it",
             Check::KeyUsage => "its key usage does not allow it",
@@ -175,9 +180,14 @@ impl fmt::Display for DeadEnd {
             Check::Budget => "too much work was asked for",
             Check::MissingIssuer => {
                 let key = self.key_id.as_ref().map(|k| format!(" with key id {k}")).unwrap_or_default();
-                return write!(f, "looked for the issuer of `{element}`, named `{candidate}`{key}: not sent and not verified");
+                return write!(
+                    f,
+                    "looked for the issuer of `{element}`, named `{candidate}`{key}: not sent and not verified"
+                );
             }
-            Check::NotVerified => return write!(f, "the path ends at `{candidate}`, and nothing on it is verified"),
+            Check::NotVerified => {
+                return write!(f, "the path ends at `{candidate}`, and nothing on it is verified");
+            }
         };
         if element == candidate {
             write!(f, "`{element}` cannot be used: {why}")
@@ -439,7 +449,12 @@ impl<'a> Search<'a> {
         check_ca(issuer, below, self.now)
     }
 
-    fn check_signature(&mut self, child: &Certificate, issuer: &Certificate, of_leaf: bool) -> Result<(), Check> {
+    fn check_signature(
+        &mut self,
+        child: &Certificate,
+        issuer: &Certificate,
+        of_leaf: bool,
+    ) -> Result<(), Check> {
         let known = if of_leaf { None } else { self.memo.known(child, issuer) };
         let fact = match known {
             Some(fact) => fact,
@@ -483,7 +498,12 @@ impl<'a> Search<'a> {
             }
             // A certificate in a disabled entry is refused even where another entry would admit it.
             if let Some(entry) = entries.min_by_key(|e| e.enabled) {
-                self.offer(Hit { index, enabled: entry.enabled, group: entry.group.clone(), path: path.to_vec() });
+                self.offer(Hit {
+                    index,
+                    enabled: entry.enabled,
+                    group: entry.group.clone(),
+                    path: path.to_vec(),
+                });
             }
             return;
         }

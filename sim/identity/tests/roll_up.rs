@@ -60,7 +60,11 @@ fn the_instance_decides_over_one_and_the_same_good_chain() {
         ("root verified, group below", trust(&[root], vec![entry("g", line, true)]), accept("g")),
         ("both verified, group on the root", trust(&[root, line], vec![entry("g", root, true)]), accept("g")),
         ("intermediate verified, group on it", trust(&[line], vec![entry("g", line, true)]), accept("g")),
-        ("group above the verified one", trust(&[line], vec![entry("g", root, true)]), Verdict::GroupAboveVerified),
+        (
+            "group above the verified one",
+            trust(&[line], vec![entry("g", root, true)]),
+            Verdict::GroupAboveVerified,
+        ),
         ("nothing verified", trust(&[], vec![entry("g", root, true)]), Verdict::NoVerifiedCa),
         ("no group", trust(&[root], vec![]), Verdict::NoEntry),
         (
@@ -103,9 +107,12 @@ fn order_and_junk_after_the_leaf_mean_nothing() {
 fn every_defect_is_refused_for_its_own_reason() {
     let w = world(1, KeyAlgorithm::P256, KeyAlgorithm::P256);
     let root = w.hierarchy.root();
-    let sibling = Arc::new(w.hierarchy.sibling("closed line", &Seed::from_number(9), NOW).expect("a sibling"));
-    let w = World { fleet: w.fleet.clone().with_disabled_line(sibling.clone()), hierarchy: w.hierarchy.clone() };
-    let trust = trust(&[root], vec![entry("g", w.hierarchy.issuing(), true), entry("closed", &sibling, false)]);
+    let sibling =
+        Arc::new(w.hierarchy.sibling("closed line", &Seed::from_number(9), NOW).expect("a sibling"));
+    let w =
+        World { fleet: w.fleet.clone().with_disabled_line(sibling.clone()), hierarchy: w.hierarchy.clone() };
+    let trust =
+        trust(&[root], vec![entry("g", w.hierarchy.issuing(), true), entry("closed", &sibling, false)]);
     for defect in Defect::ALL {
         let expected = match defect {
             Defect::LeafExpired => (Verdict::InvalidCertificate, Some(Check::Expired)),
@@ -129,7 +136,11 @@ fn leaves_of_every_key_type_pass_our_judge_and_webpki() {
             let full = chain(&w, None);
             let trust = trust(&[w.hierarchy.root()], vec![entry("g", w.hierarchy.issuing(), true)]);
             assert_eq!(verdict_of(&full, &trust).0, Verdict::Accept(group("g")), "{leaf} under {authority}");
-            assert_eq!(webpki_accepts(&full, w.hierarchy.root().certificate(), NOW), Ok(()), "{leaf} under {authority}");
+            assert_eq!(
+                webpki_accepts(&full, w.hierarchy.root().certificate(), NOW),
+                Ok(()),
+                "{leaf} under {authority}"
+            );
         }
     }
 }
@@ -143,7 +154,11 @@ fn webpki_refuses_the_expired_and_the_impostor_too() {
     }
 }
 
-fn webpki_accepts(chain: &[Arc<Certificate>], root: &Certificate, at: OffsetDateTime) -> Result<(), webpki::Error> {
+fn webpki_accepts(
+    chain: &[Arc<Certificate>],
+    root: &Certificate,
+    at: OffsetDateTime,
+) -> Result<(), webpki::Error> {
     use rustls_pki_types::{CertificateDer, UnixTime};
     let root = CertificateDer::from(root.der());
     let anchors = [webpki::anchor_from_trusted_cert(&root)?];

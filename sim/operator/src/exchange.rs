@@ -18,7 +18,7 @@ const ANY_TOKEN: &str = "rollcall";
 /// Pages of registrations are the largest answers; nothing legitimate comes near this.
 const LARGEST_ANSWER: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Carries the place to go on from, in both directions.
 pub(crate) const CONTINUATION: &str = "x-ms-continuation";
 

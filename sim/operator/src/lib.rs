@@ -10,6 +10,7 @@ mod certificates;
 mod error;
 mod exchange;
 mod groups;
+pub mod management;
 
 pub use address::{Endpoint, is_loopback};
 pub use error::OperatorError;

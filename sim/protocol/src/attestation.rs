@@ -154,8 +154,10 @@ mod tests {
         let text = r#"{"enrollmentGroupId":"g","attestation":{"type":"x509","x509":{"caReferences":{"primary":"my-root"}}},"provisioningStatus":"enabled"}"#;
         let group: EnrollmentGroup = serde_json::from_str(text).expect("observed body");
         let references = CaReferences { primary: Some("my-root".into()), secondary: None };
-        let expected =
-            EnrollmentGroup::x509("g", X509Attestation { ca_references: Some(references), ..Default::default() });
+        let expected = EnrollmentGroup::x509(
+            "g",
+            X509Attestation { ca_references: Some(references), ..Default::default() },
+        );
         assert_eq!(group, expected);
     }
 }

@@ -86,7 +86,9 @@ impl Request {
     pub fn topic(&self) -> String {
         match self {
             Request::Register { rid } => format!("{REGISTER}?$rid={rid}"),
-            Request::Status { rid, operation_id } => format!("{STATUS}?$rid={rid}&operationId={operation_id}"),
+            Request::Status { rid, operation_id } => {
+                format!("{STATUS}?$rid={rid}&operationId={operation_id}")
+            }
         }
     }
 
@@ -106,7 +108,12 @@ impl Request {
 }
 
 fn parameter<'a>(query: &'a str, key: &str) -> Option<&'a str> {
-    query.strip_prefix('?')?.split('&').filter_map(|p| p.split_once('=')).find(|(k, _)| *k == key).map(|(_, v)| v)
+    query
+        .strip_prefix('?')?
+        .split('&')
+        .filter_map(|p| p.split_once('='))
+        .find(|(k, _)| *k == key)
+        .map(|(_, v)| v)
 }
 
 /// The topic of an answer: `$dps/registrations/res/{status}/?$rid={rid}[&retry-after={seconds}]`.
@@ -153,9 +160,18 @@ mod tests {
     #[test]
     fn user_names_of_the_official_clients_are_read() {
         let rows = [
-            ("0ne00000001/registrations/dev-001/api-version=2019-03-31&ClientVersion=azure-iot-device-provisioning-py%2F2.14.0%283.11.7%3BLinux%29", Some("2019-03-31")),
-            ("0ne00000001/registrations/dev-001/api-version=2019-03-31&ClientVersion=azure-iot-provisioning-device%2F1.9.1", Some("2019-03-31")),
-            ("0ne00000001/registrations/dev-001/api-version=2021-06-01&ClientVersion=1.15.0", Some("2021-06-01")),
+            (
+                "0ne00000001/registrations/dev-001/api-version=2019-03-31&ClientVersion=azure-iot-device-provisioning-py%2F2.14.0%283.11.7%3BLinux%29",
+                Some("2019-03-31"),
+            ),
+            (
+                "0ne00000001/registrations/dev-001/api-version=2019-03-31&ClientVersion=azure-iot-provisioning-device%2F1.9.1",
+                Some("2019-03-31"),
+            ),
+            (
+                "0ne00000001/registrations/dev-001/api-version=2021-06-01&ClientVersion=1.15.0",
+                Some("2021-06-01"),
+            ),
             ("0ne00000001/registrations/dev-001/api-version=2019-03-31", Some("2019-03-31")),
             ("0ne00000001/registrations/dev-001", None),
         ];
@@ -164,7 +180,9 @@ mod tests {
             assert_eq!((user.id_scope.as_str(), user.registration_id.as_str()), ("0ne00000001", "dev-001"));
             assert_eq!(user.api_version.as_deref(), version);
         }
-        for bad in ["", "scope", "scope/registrations", "scope/devices/dev/api-version=1", "/registrations/d/x=1"] {
+        for bad in
+            ["", "scope", "scope/registrations", "scope/devices/dev/api-version=1", "/registrations/d/x=1"]
+        {
             assert_eq!(UserName::parse(bad), None, "{bad}");
         }
     }
@@ -189,7 +207,8 @@ mod tests {
 
     #[test]
     fn response_topics_put_rid_first_and_survive_a_round_trip() {
-        let topic = ResponseTopic { status: 202, rid: "7f".into(), retry_after: Some(Duration::from_secs(3)) };
+        let topic =
+            ResponseTopic { status: 202, rid: "7f".into(), retry_after: Some(Duration::from_secs(3)) };
         assert_eq!(topic.topic(), "$dps/registrations/res/202/?$rid=7f&retry-after=3");
         assert_eq!(ResponseTopic::parse(&topic.topic()), Some(topic));
         let swapped = ResponseTopic::parse("$dps/registrations/res/429/?retry-after=31&$rid=1");

@@ -178,9 +178,11 @@ mod tests {
 
     #[test]
     fn flat_and_nested_bodies_are_the_same_body() {
-        let flat: PutCertificate = serde_json::from_str(r#"{"certificate":"QQ==","isVerified":true}"#).expect("flat");
+        let flat: PutCertificate =
+            serde_json::from_str(r#"{"certificate":"QQ==","isVerified":true}"#).expect("flat");
         let nested: PutCertificate =
-            serde_json::from_str(r#"{"properties":{"certificate":"QQ==","isVerified":true}}"#).expect("nested");
+            serde_json::from_str(r#"{"properties":{"certificate":"QQ==","isVerified":true}}"#)
+                .expect("nested");
         assert_eq!(flat.body(), nested.body());
         let bare: PutCertificate = serde_json::from_str(r#"{"certificate":"QQ=="}"#).expect("bare");
         assert_eq!(bare.body().is_verified, None);

@@ -132,7 +132,8 @@ mod tests {
     // The documented derivation vector checks the very MAC that tokens use.
     #[test]
     fn the_documented_group_key_derivation_vector_holds() {
-        let group = "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==";
+        let group =
+            "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==";
         let key = SharedKey::from_base64(group).expect("64 bytes");
         let mac = key.mac(b"sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6").finalize().into_bytes();
         assert_eq!(STANDARD.encode(mac), "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=");

@@ -6,9 +6,8 @@ use time::macros::format_description;
 
 const TICKS: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
-const RFC1123: &[FormatItem<'_>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
+const RFC1123: &[FormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// RFC 3339 in UTC with seven fraction digits, as in every registration state.
 pub fn ticks(moment: OffsetDateTime) -> String {

@@ -103,7 +103,12 @@ impl Mock {
             tasks: TaskTracker::new(),
         };
         let owner = Owner { stop: mock.stop.clone(), tasks: mock.tasks.clone() };
-        mock.tasks.spawn(owner.clone().run(mqtts::accept(mqtts, tls.clone(), registrar.clone(), owner.clone())));
+        mock.tasks.spawn(owner.clone().run(mqtts::accept(
+            mqtts,
+            tls.clone(),
+            registrar.clone(),
+            owner.clone(),
+        )));
         let app = https::App { registrar: registrar.clone(), service_key: Arc::new(config.service_key) };
         mock.tasks.spawn(owner.clone().run(https::accept(https, tls, app, owner.clone())));
         mock.tasks.spawn(owner.clone().run(management::accept(management, registrar, owner)));
@@ -152,7 +157,8 @@ impl Drop for Mock {
 async fn bind(purpose: &'static str, ip: IpAddr, port: u16) -> Result<TcpListener, SpawnError> {
     let address = SocketAddr::new(ip, port);
     let bound = async {
-        let socket = if ip.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
+        let socket =
+            if ip.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
         // A restarted mock gets its port back although old connections linger.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;

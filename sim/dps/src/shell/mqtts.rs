@@ -24,7 +24,12 @@ use tokio_util::codec::{Decoder as _, Encoder as _};
 const MAX_PACKET: usize = MAX_MESSAGE + 1024;
 
 /// Serves the MQTT port until cancelled.
-pub(crate) async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, registrar: Arc<Registrar>, owner: Owner) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    registrar: Arc<Registrar>,
+    owner: Owner,
+) {
     let serving = registrar.clone();
     let serve = move |stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| {
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
@@ -176,7 +181,9 @@ impl Session {
     ) -> Result<(), End> {
         loop {
             let packet = match self.patience {
-                Some(patience) => tokio::time::timeout(patience, wire.next()).await.map_err(|_| End::Gone)??,
+                Some(patience) => {
+                    tokio::time::timeout(patience, wire.next()).await.map_err(|_| End::Gone)??
+                }
                 None => wire.next().await?,
             };
             match packet {
@@ -209,7 +216,8 @@ impl Session {
         };
         let granted: Vec<_> = subscribe.filters.iter().map(|f| grant(&f.path, f.qos)).collect();
         self.subscribed = granted.iter().copied().flatten().last().or(self.subscribed);
-        let codes = granted.into_iter().map(|g| g.map_or(SubscribeReasonCode::Failure, SubscribeReasonCode::Success));
+        let codes =
+            granted.into_iter().map(|g| g.map_or(SubscribeReasonCode::Failure, SubscribeReasonCode::Success));
         wire.put(Packet::SubAck(SubAck::new(subscribe.pkid, codes.collect())))
     }
 
@@ -231,7 +239,9 @@ impl Session {
         let now = clock::now();
         let (scope, id) = (&self.user.id_scope, &self.user.registration_id);
         let (rid, reply) = match request {
-            Request::Register { rid } => (rid, registrar.register(scope, id, presented, &publish.payload, now)),
+            Request::Register { rid } => {
+                (rid, registrar.register(scope, id, presented, &publish.payload, now))
+            }
             Request::Status { rid, operation_id } => (rid, registrar.status(id, &operation_id, now)),
         };
         match self.subscribed.or(self.keeps_subscription.then_some(QoS::AtLeastOnce)) {

@@ -13,7 +13,8 @@ use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 use sim_protocol::CaName;
 use sim_protocol::resource::{
-    CertificateList, CertificateResponse, PutCertificate, ResourceError, ResourceErrorBody, VerifyCertificate, codes,
+    CertificateList, CertificateResponse, PutCertificate, ResourceError, ResourceErrorBody,
+    VerifyCertificate, codes,
 };
 
 type InstanceParts = (String, String, String);
@@ -62,8 +63,9 @@ fn name(text: &str) -> Result<CaName, Response> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
-    serde_json::from_slice(body)
-        .map_err(|e| problem(400, codes::CERTIFICATE_INVALID, &format!("the body is not the JSON asked for: {e}")))
+    serde_json::from_slice(body).map_err(|e| {
+        problem(400, codes::CERTIFICATE_INVALID, &format!("the body is not the JSON asked for: {e}"))
+    })
 }
 
 /// The collection's path as the caller spelled it, for the `id` of the answers.

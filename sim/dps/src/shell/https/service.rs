@@ -57,12 +57,18 @@ fn either(result: Result<Response, Response>) -> Response {
     result.unwrap_or_else(|response| response)
 }
 
-async fn put_group(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn put_group(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     either((|| {
         authorised(&app, &headers)?;
         let id = group_id(&app, &id)?;
-        let document: EnrollmentGroup = serde_json::from_slice(&body)
-            .map_err(|e| problem(&app, errors::DESERIALIZATION, &format!("{}: {e}", errors::DESERIALIZATION.message)))?;
+        let document: EnrollmentGroup = serde_json::from_slice(&body).map_err(|e| {
+            problem(&app, errors::DESERIALIZATION, &format!("{}: {e}", errors::DESERIALIZATION.message))
+        })?;
         let put = app.registrar.write(|i, ids| {
             i.groups.put(id, document, if_match(&headers), &i.authorities, ids, clock::now()).cloned()
         });
@@ -120,7 +126,11 @@ fn no_registration(app: &App, id: &str) -> Response {
     problem(app, errors::NOT_FOUND, &format!("no device registered as `{id}`"))
 }
 
-async fn query_registrations(State(app): State<App>, Path(group): Path<String>, headers: HeaderMap) -> Response {
+async fn query_registrations(
+    State(app): State<App>,
+    Path(group): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     either((|| {
         authorised(&app, &headers)?;
         let size = page_size(&headers);

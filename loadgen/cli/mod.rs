@@ -1,0 +1,400 @@
+//! The command line: one module a command, and what they share: the clock, randomness and files.
+
+pub mod demo;
+pub mod mint;
+pub mod mock;
+pub mod operator;
+pub mod output;
+pub mod register;
+pub mod run;
+
+use crate::cli::output::Output;
+use crate::exit::{Exit, Failure};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand};
+use rustls_pki_types::{CertificateDer, ServerName};
+use sim_identity::certificate::CommonName;
+use sim_identity::files::FileFault;
+use sim_identity::{Certificate, DeviceIdentity, Issuer, IssuerFault, KeyAlgorithm, Seed, files};
+use sim_protocol::RegistrationId;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
+use time::OffsetDateTime;
+
+/// How long work that was given up, a name look-up for instance, may keep the program from ending.
+const LAST_ORDERS: Duration = Duration::from_secs(1);
+
+const EXAMPLES: &str = "\
+Examples:
+  rollcall demo
+      the whole story on this machine, without an account
+  rollcall mint ca --out ca
+      a root and an intermediate
+  rollcall mock --trust-root mock.pem
+      a provisioning service to try things on
+  rollcall run scenario.toml --out results
+      the load test";
+
+/// Simulates a fleet of devices and load-tests group provisioning against Azure IoT DPS or its embedded mock
+#[derive(Debug, Parser)]
+#[command(name = "rollcall", version, before_long_help = EXAMPLES, after_long_help = exit_statuses())]
+pub struct Cli {
+    /// Say nothing but results, warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole story on this machine: authorities, proof of possession, a fleet, a report
+    Demo(demo::DemoArgs),
+    /// Make authorities and fleets, under an authority of its own or yours
+    Mint(mint::MintArgs),
+    /// Serve the mock of the provisioning service
+    Mock(mock::MockArgs),
+    /// Provision one device once and tell every phase
+    Register(register::RegisterArgs),
+    /// Upload, verify, list and delete CA certificates, at the mock or at Azure
+    Ca(operator::CaArgs),
+    /// Create, list, change and delete enrollment groups, at the mock or at Azure
+    Group(operator::GroupArgs),
+    /// List, show and delete registrations, at the mock or at Azure
+    Registration(operator::RegistrationArgs),
+    /// Run a load test and write its record
+    Run(run::RunArgs),
+}
+
+/// Does what the command line asks, says why if that fails, and returns how the program is to end.
+pub fn run(cli: Cli) -> Exit {
+    let output = Output { json: false, quiet: cli.quiet };
+    let ended = runtime().and_then(|runtime| {
+        let ended = runtime.block_on(dispatch(cli.command, output));
+        runtime.shutdown_timeout(LAST_ORDERS);
+        ended
+    });
+    ended.unwrap_or_else(|failure| {
+        output::failure(&failure);
+        failure.exit
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores().max(2))
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unexpected(format!("cannot start the runtime: {error}")))
+}
+
+async fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
+    match command {
+        Command::Demo(args) => demo::run(args, output).await,
+        Command::Mint(args) => mint::run(args, output),
+        Command::Mock(args) => mock::run(args, output).await,
+        Command::Register(args) => register::run(args, output).await,
+        Command::Ca(args) => operator::ca(args, output).await.map(|()| Exit::Good),
+        Command::Group(args) => operator::group(args, output).await.map(|()| Exit::Good),
+        Command::Registration(args) => operator::registration(args, output).await.map(|()| Exit::Good),
+        Command::Run(args) => run::run(args, output).await,
+    }
+}
+
+/// The exit statuses as the help shows them.
+fn exit_statuses() -> String {
+    let statuses = [
+        (Exit::Good, "did what was asked"),
+        (Exit::Unexpected, "something unexpected, such as a full disk"),
+        (Exit::Usage, "a flag, a file or a scenario that cannot be used"),
+        (Exit::Refused, "the service refuses"),
+        (Exit::Unreachable, "the target does not answer, or a port cannot be had"),
+        (Exit::Invalid, "the sums do not add up or the generator was the limit: the result is invalid"),
+        (Exit::GateFailed, "a gate failed"),
+        (Exit::Interrupted, "interrupted; what was measured so far is written"),
+    ];
+    let mut text = "Exit statuses:".to_owned();
+    for (exit, meaning) in statuses {
+        text.push_str(&format!("\n  {:>3}  {meaning}", exit as u8));
+    }
+    text
+}
+
+/// The moment, for certificates and records.
+#[expect(clippy::disallowed_methods, reason = "the edge of the shell: whatever is below is told the time")]
+pub fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+/// The moment, for telling how long something takes.
+#[expect(clippy::disallowed_methods, reason = "the edge of the shell: whatever is below is told the time")]
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
+/// A seed from the operating system's entropy.
+///
+/// # Panics
+/// When the operating system has none to give: a key made without it would be no secret.
+pub fn random_seed() -> Seed {
+    let mut bytes = [0; 32];
+    let filled = getrandom::fill(&mut bytes);
+    assert!(filled.is_ok(), "the operating system gives no entropy: {filled:?}");
+    Seed::from_bytes(bytes)
+}
+
+/// How many threads can work at once.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Parses a key type, and lists them all in the help.
+pub fn key_algorithm() -> impl TypedValueParser<Value = KeyAlgorithm> {
+    PossibleValuesParser::new(KeyAlgorithm::ALL.map(KeyAlgorithm::as_str))
+        .try_map(|text: String| text.parse::<KeyAlgorithm>())
+}
+
+/// Reads a file that the user named; `what` says what it is to be.
+pub fn read_file(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| {
+        let failure = Failure::usage(format!("cannot read {what} {}: {error}", path.display()));
+        match error.kind() {
+            ErrorKind::NotFound => failure.advise("Check the path; it is taken from the current directory."),
+            ErrorKind::PermissionDenied => failure.advise("Make the file readable for the current user."),
+            ErrorKind::IsADirectory => failure.advise("Name a file, not a directory."),
+            _ => failure,
+        }
+    })
+}
+
+/// Writes a file whole or not at all: beside its place, then to the disk, then into its place. A private one is
+/// its owner's alone (0600). What is no ordinary file, `/dev/stdout` for instance, is written to as it is.
+pub fn write_file(path: &Path, bytes: &[u8], private: bool) -> Result<(), Failure> {
+    if is_special(path) {
+        let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes));
+        return written.map_err(|error| cannot_write(path, &error));
+    }
+    let staged = stage(path, bytes, private)?;
+    staged.sync()?;
+    staged.commit()
+}
+
+/// Whether there is something at the path that is neither a file nor a directory: a device or a pipe.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// A file that is written and not yet in its place; dropped, it is gone.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    file: NamedTempFile,
+    target: PathBuf,
+}
+
+impl Staged {
+    /// Waits until the content is on the disk.
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
+        self.file.as_file().sync_all().map_err(|error| cannot_write(&self.target, &error))
+    }
+
+    /// Moves the file to its place, over what is there.
+    pub(crate) fn commit(self) -> Result<(), Failure> {
+        let Staged { file, target } = self;
+        file.persist(&target).map(drop).map_err(|fault| cannot_write(&target, &fault.error))
+    }
+}
+
+/// Writes a file beside the place where it is to be.
+pub(crate) fn stage(path: &Path, bytes: &[u8], private: bool) -> Result<Staged, Failure> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The umask is applied to it, as to any new file.
+    let mode = if private { 0o600 } else { 0o644 };
+    let written = tempfile::Builder::new()
+        .prefix(".rollcall-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(parent)
+        .and_then(|mut file| file.as_file_mut().write_all(bytes).map(|()| file));
+    let file = written.map_err(|error| cannot_write(path, &error))?;
+    Ok(Staged { file, target: path.to_owned() })
+}
+
+/// Makes a directory and those above it, as far as they are missing.
+pub fn create_dir(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| {
+        Failure::new(exit_of(&error), format!("cannot make the directory {}: {error}", path.display()))
+            .advise("Name a directory that exists or can be made.")
+    })
+}
+
+/// Why a file or directory cannot be written to.
+pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::new(exit_of(error), format!("cannot write {}: {error}", path.display()));
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            failure.advise("Make room or write elsewhere; no half-written file was left behind.")
+        }
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            failure.advise("Check that the directory exists, or name another.")
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            failure.advise("Name a directory that the current user may write to.")
+        }
+        _ => failure,
+    }
+}
+
+/// A path that cannot be used is the user's to change; what else can happen to a file is nobody's.
+fn exit_of(error: &io::Error) -> Exit {
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::AlreadyExists
+        | ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::InvalidFilename => Exit::Usage,
+        _ => Exit::Unexpected,
+    }
+}
+
+/// Reads an authority: the first certificate of `cert` with its key. Further ones in that file, then those of
+/// `chain`, are what its devices present above it.
+pub fn read_issuer(cert: &Path, key: &Path, chain: Option<&Path>) -> Result<Issuer, Failure> {
+    let mut certificates = read_certificates(cert, "CA certificate")?.into_iter();
+    let private = files::read_private_key(&key.display().to_string(), &read_file(key, "private key")?)
+        .map_err(file_fault)?;
+    let Some(certificate) = certificates.next() else {
+        return Err(Failure::usage(format!("cannot read {}: it holds no certificate", cert.display())));
+    };
+    let further = chain.map(|path| read_certificates(path, "CA chain")).transpose()?.unwrap_or_default();
+    let mut above: Vec<Certificate> = Vec::new();
+    for certificate in certificates.chain(further) {
+        if !above.contains(&certificate) {
+            above.push(certificate);
+        }
+    }
+    let issuer = Issuer::new(certificate, private).map_err(|fault| {
+        let (cert, key) = (cert.display(), key.display());
+        Failure::usage(format!("cannot issue with {cert} and {key}: {fault}")).advise(match fault {
+            IssuerFault::KeyMismatch { .. } => {
+                "Give the CA certificate and the private key that belongs to it; in a file with several \
+                 certificates, the CA comes first."
+            }
+            IssuerFault::NotCa { .. } => {
+                "Give the certificate of a CA (basicConstraints CA:TRUE); a device's own cannot issue others."
+            }
+            IssuerFault::NoKeyCertSign { .. } => "Give a CA whose keyUsage has keyCertSign.",
+        })
+    })?;
+    Ok(issuer.with_chain(above))
+}
+
+/// Reads a device: its chain, leaf first, and the leaf's key. Registers as `id`, or else as the leaf's CN.
+pub fn read_identity(
+    chain: &Path,
+    key: &Path,
+    id: Option<RegistrationId>,
+) -> Result<DeviceIdentity, Failure> {
+    let certificates = read_certificates(chain, "certificate chain")?;
+    let private = files::read_private_key(&key.display().to_string(), &read_file(key, "private key")?)
+        .map_err(file_fault)?;
+    let names = || format!("{} and {}", chain.display(), key.display());
+    let Some(leaf) = certificates.first().filter(|leaf| leaf.public_key() == private.public_key()) else {
+        let fault =
+            format!("cannot use {}: the private key does not belong to the first certificate", names());
+        return Err(Failure::usage(fault)
+            .advise("Put the device certificate first, and give the key that belongs to it."));
+    };
+    let registration_id = match (id, leaf.common_name()) {
+        (Some(id), _) => id,
+        (None, CommonName::One(name)) => RegistrationId::new(name.as_str()).map_err(|fault| {
+            Failure::usage(format!("cannot register as the CN of {}: {fault}", chain.display()))
+        })?,
+        (None, _) => {
+            let fault = format!("cannot tell who {} is: its certificate has no single CN", chain.display());
+            return Err(Failure::usage(fault).advise("Name it with --registration-id."));
+        }
+    };
+    let chain = certificates.iter().map(|c| CertificateDer::from(c.der().to_vec())).collect();
+    Ok(DeviceIdentity { registration_id, chain, key: Arc::new(private) })
+}
+
+/// Reads trust roots, DER.
+pub fn read_trust_roots(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
+    Ok(read_certificates(path, "trust root")?.iter().map(|c| c.der().to_vec()).collect())
+}
+
+/// What a server's certificate must name when it is dialled as `host`.
+pub fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
+    ServerName::try_from(host.to_owned())
+        .map_err(|fault| Failure::usage(format!("`{host}` is neither a host name nor an address: {fault}")))
+}
+
+/// Whether a host name or address is this machine's own.
+pub fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn read_certificates(path: &Path, what: &str) -> Result<Vec<Certificate>, Failure> {
+    files::read_certificates(&path.display().to_string(), &read_file(path, what)?).map_err(file_fault)
+}
+
+/// A file that cannot be used, with what to do about it.
+pub(crate) fn file_fault(fault: FileFault) -> Failure {
+    let failure = Failure::usage(&fault);
+    match fault {
+        FileFault::Pem { .. } | FileFault::Certificate { .. } => {
+            failure.advise("Get the file again, whole, in PEM or DER form.")
+        }
+        FileFault::Missing { wanted, .. } => {
+            failure.advise(format!("Give the file that holds the {wanted}, in PEM or DER form."))
+        }
+        FileFault::Key { .. } => failure.advise("Give an unencrypted key as PKCS#8, SEC1 or PKCS#1."),
+        // Says itself how to decrypt it.
+        FileFault::Encrypted { .. } => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_its_help_tells_the_exit_statuses() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.starts_with("Examples:") && help.contains("130  interrupted"), "{help}");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_a_private_one_is_its_owners_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("key.pem");
+        fs::write(&path, "old").expect("written");
+        write_file(&path, b"new", true).expect("replaced");
+        assert_eq!(fs::read(&path).expect("read"), b"new");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_written_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let nowhere = dir.path().join("nowhere/file");
+        for failure in [read_file(&nowhere, "key").map(drop), write_file(&nowhere, b"", false)] {
+            let failure = failure.expect_err("no such directory");
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains("nowhere/file") && failure.advice.is_some(), "{failure}");
+        }
+    }
+}

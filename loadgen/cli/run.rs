@@ -1,0 +1,484 @@
+//! `rollcall run`: plays a scenario and writes its record.
+
+use super::output::Output;
+use super::{cores, create_dir, is_this_machine, now, read_file, read_trust_roots, server_name, write_file};
+use crate::account::{self, Facts};
+use crate::engine::{Progress, Run, Stop, play};
+use crate::exit::{Exit, Failure};
+use crate::plan::{self, Ca, Devices, ShardOf};
+use crate::recorder::Recorder;
+use crate::stage::{self, Stage};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use reports::{Ended, Record, ScenarioText, VerdictKind};
+use scenarios::{
+    Override, SHIPPED, Scenario, ServiceTarget, Target as ScenarioTarget, Tls, Transport, Verification,
+};
+use sim_device::{Target, TlsVersions, Trust, base_config};
+use sim_dps::LedgerSnapshot;
+use sim_identity::DeviceIdentity;
+use sim_protocol::timestamp;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// `rollcall run`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  rollcall run smoke
+  rollcall run scenario.toml --set fleet.devices=500 --out results
+
+Shipped scenarios: demo, smoke, steady, unverified-ca. A file of that name goes first.")]
+pub struct RunArgs {
+    /// Scenario file, or the name of a shipped scenario
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: String,
+    /// Replace a value of the scenario, for instance fleet.devices=500; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<Override>,
+    /// Play part i of n; the parts of one seed partition the fleet
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    pub shard: ShardOf,
+    /// Where run.json and run.html go [default: rollcall-results/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Allow a target that is not on this machine
+    #[arg(long)]
+    pub live: bool,
+    /// Print the record as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Plays the scenario.
+pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
+    let output = Output { json: args.json, ..output };
+    let script = Script::load(&args.scenario, &args.set)?;
+    let out = args.out.unwrap_or_else(|| Path::new("rollcall-results").join(&script.scenario.name));
+    let show = Show { output, narrate: &|line| output.talk(line) };
+    let record = conduct(&script, args.shard, args.live, &out, &show).await?;
+    match record.to_json() {
+        Ok(_) if !output.json => output.line(reports::summary(&record)),
+        Ok(_) => output.json(&record),
+        Err(error) => return Err(Failure::unexpected(error)),
+    }
+    output.talk(format_args!("Record: {}", out.join("run.json").display()));
+    output.talk(format_args!("Page:   {}", out.join("run.html").display()));
+    Ok(exit_of(&record))
+}
+
+/// The exit status that a record's verdict stands for.
+pub fn exit_of(record: &Record) -> Exit {
+    match record.verdict.kind {
+        VerdictKind::Good => Exit::Good,
+        VerdictKind::GateFailed => Exit::GateFailed,
+        VerdictKind::Invalid => Exit::Invalid,
+        VerdictKind::Interrupted => Exit::Interrupted,
+    }
+}
+
+/// A scenario, checked, and where it came from.
+#[derive(Debug)]
+pub struct Script {
+    /// As checked.
+    pub scenario: Scenario,
+    /// As given.
+    pub text: ScenarioText,
+    /// What its paths are relative to.
+    base: PathBuf,
+}
+
+impl Script {
+    /// Reads a scenario file, or one of the shipped.
+    pub fn load(name: &str, overrides: &[Override]) -> Result<Self, Failure> {
+        let path = Path::new(name);
+        let shipped =
+            SHIPPED.iter().find(|(file, _)| *file == name || file.strip_suffix(".toml") == Some(name));
+        let (file, text, base) = match shipped {
+            Some((file, text)) if !path.exists() => ((*file).to_owned(), (*text).to_owned(), PathBuf::new()),
+            _ => {
+                let bytes = read_file(path, "scenario")?;
+                let text = String::from_utf8(bytes).map_err(|_| {
+                    Failure::usage(format!("cannot read scenario {name}: it is not UTF-8 text"))
+                })?;
+                (name.to_owned(), text, path.parent().map(Path::to_owned).unwrap_or_default())
+            }
+        };
+        let scenario = Scenario::parse(&file, &text, overrides).map_err(|d| invalid(&file, d))?;
+        let known = |id: &str| id.parse::<sim_identity::Defect>().is_ok();
+        scenario.check_defects(known).map_err(|d| invalid(&file, d))?;
+        let text = ScenarioText {
+            name: scenario.name.clone(),
+            file,
+            text,
+            overrides: overrides.iter().map(ToString::to_string).collect(),
+        };
+        Ok(Script { scenario, text, base })
+    }
+}
+
+fn invalid(file: &str, diagnostics: scenarios::Diagnostics) -> Failure {
+    Failure::usage(format!("scenario {file} cannot be used\n{diagnostics}"))
+}
+
+/// How a run shows itself.
+pub struct Show<'a> {
+    /// Where words go.
+    pub output: Output,
+    /// Tells a step of the story.
+    pub narrate: &'a (dyn Fn(String) + Sync),
+}
+
+/// Devices minted before a run, at most; more are minted as they come due, and that time is told apart.
+const MINT_AHEAD: u64 = 200_000;
+/// Descriptors a process needs beside its connections.
+const SPARE_DESCRIPTORS: u64 = 100;
+
+/// Sets up, plays, and writes `run.json` and `run.html` in `out`.
+pub async fn conduct(
+    script: &Script,
+    shard: ShardOf,
+    live: bool,
+    out: &Path,
+    show: &Show<'_>,
+) -> Result<Record, Failure> {
+    let scenario = &script.scenario;
+    if scenario.device.transport != Transport::Mqtt {
+        let fault =
+            format!("device.transport = \"{}\" cannot be played yet", scenario.device.transport.as_str());
+        return Err(Failure::usage(fault).advise("Use \"mqtt\"."));
+    }
+    let descriptors = descriptors(scenario)?;
+    create_dir(out)?;
+    let moment = now();
+    let ca = Ca::prepare(scenario, &script.base, moment)?;
+    let scene = Scene::open(script, &ca, live, show).await?;
+    let devices = plan::devices(scenario, &ca, scene.disabled_line(), moment)?;
+    let planned = shard.share(scenario.fleet.devices);
+    let minting = super::instant();
+    let minted = mint(&devices, shard, planned.min(MINT_AHEAD), show)?;
+    let minting = super::instant() - minting;
+    if !minted.is_empty() {
+        (show.narrate)(format!("fleet     {} devices ready in {:.2} s", minted.len(), minting.as_secs_f64()));
+    }
+    let before = scene.ledger().await?;
+    let run = Arc::new(Run {
+        target: scene.target,
+        sample: minted.first().cloned(),
+        devices,
+        minted,
+        load: scenario.load.clone(),
+        shard,
+        count: planned,
+        progress: Arc::new(Progress::default()),
+        stop: Stop::default(),
+    });
+    let started_utc = timestamp::ticks(now());
+    let start = super::instant();
+    let (measured, ended) = perform(&run, scenario.limits.grace, start, show).await?;
+    let after = Scene::ledger_of(&scene.witness).await?;
+    let ledger = after.zip(before).map(|(after, before)| after.since(&before));
+    let facts = Facts {
+        command: std::env::args().collect(),
+        started_utc,
+        text: script.text.clone(),
+        scenario,
+        shard,
+        planned,
+        devices: &run.devices,
+        sample: run.sample.as_ref(),
+        minting,
+        ended,
+        admits: scene.admits,
+        group: scene.group,
+        workers: cores(),
+        descriptors,
+        notes: notes(&run),
+    };
+    let record = account::record(&facts, &measured, measured.last_finish - start, ledger.as_ref())?;
+    write(&record, out)?;
+    if let Witness::Embedded(stage) = scene.witness {
+        stage.mock.shutdown().await;
+    }
+    Ok(record)
+}
+
+fn notes(run: &Run) -> Vec<String> {
+    let mut notes = vec![
+        "Every device made a full TLS handshake with a certificate of its own; no session was resumed.".to_owned(),
+        "With TLS 1.3 the service judges the client's certificate after the client's handshake is done: that time shows up in `connect`.".to_owned(),
+    ];
+    if run.count > MINT_AHEAD {
+        notes.push(format!(
+            "The first {MINT_AHEAD} devices were minted before the run, the others as they came due."
+        ));
+    }
+    notes
+}
+
+fn write(record: &Record, out: &Path) -> Result<(), Failure> {
+    let json = record.to_json().map_err(Failure::unexpected)?;
+    let page = reports::page(record).map_err(Failure::unexpected)?;
+    write_file(&out.join("run.json"), json.as_bytes(), false)?;
+    write_file(&out.join("run.html"), page.as_bytes(), false)
+}
+
+/// Raises the soft limit of descriptors as far as the run needs: (needed, what the process may have now).
+fn descriptors(scenario: &Scenario) -> Result<(u64, u64), Failure> {
+    let most = (scenario.load.slots() as u64).min(scenario.fleet.devices);
+    // With the mock inside, both ends of a connection are this process's.
+    let each = if matches!(scenario.target, ScenarioTarget::Mock(_)) { 2 } else { 1 };
+    let needed = most * each + SPARE_DESCRIPTORS;
+    let limit = rlimit::increase_nofile_limit(needed).map_err(|error| {
+        Failure::unexpected(format!("cannot read the limit of file descriptors: {error}"))
+    })?;
+    if limit >= needed {
+        return Ok((needed, limit));
+    }
+    let fits = limit.saturating_sub(SPARE_DESCRIPTORS) / each;
+    let fault =
+        format!("too few file descriptors: {most} devices in flight need {needed}, the limit is {limit}");
+    Err(Failure::usage(fault).advise(format!(
+        "Raise the hard limit and set `ulimit -n {needed}`, or let at most {fits} devices be in flight."
+    )))
+}
+
+/// Where the devices of a run go, and who can tell what the service saw.
+struct Scene {
+    target: Target,
+    witness: Witness,
+    admits: bool,
+    group: Option<String>,
+}
+
+enum Witness {
+    Embedded(Box<Stage>),
+    Management(SocketAddr),
+    Nobody,
+}
+
+impl Scene {
+    async fn open(script: &Script, ca: &Ca, live: bool, show: &Show<'_>) -> Result<Self, Failure> {
+        match &script.scenario.target {
+            ScenarioTarget::Mock(mock) => {
+                let stage = stage::set(&script.scenario, mock, ca, now(), show.narrate).await?;
+                let trust = Trust::Roots(vec![stage.mock.trust_root().to_vec()]);
+                let address = stage.mock.mqtts();
+                let host = address.ip().to_string();
+                let scope = sim_protocol::IdScope::new(stage::ID_SCOPE).map_err(Failure::unexpected)?;
+                Ok(Scene {
+                    target: target(&script.scenario, &host, &host, address, scope, &trust)?,
+                    admits: mock.verification != Verification::None,
+                    group: Some(mock.group.to_string()),
+                    witness: Witness::Embedded(Box::new(stage)),
+                })
+            }
+            ScenarioTarget::Service(service) => Scene::at_service(script, service, live).await,
+        }
+    }
+
+    async fn at_service(script: &Script, service: &ServiceTarget, live: bool) -> Result<Self, Failure> {
+        if !live && !is_this_machine(&service.host) {
+            let fault = format!("will not send load to {}: it is not on this machine", service.host);
+            return Err(
+                Failure::usage(fault).advise("Add --live to allow it; mind the quota of the service.")
+            );
+        }
+        let trust = match &service.trust_root {
+            Some(path) => Trust::Roots(read_trust_roots(&script.base.join(path))?),
+            None => Trust::Public,
+        };
+        let witness = match &service.management {
+            Some(text) => Witness::Management(text.parse().map_err(|_| {
+                Failure::usage(format!("target.service.management `{text}` is not an address and port"))
+            })?),
+            None => Witness::Nobody,
+        };
+        let address = reachable(&service.host, service.port).await?;
+        let name = service.server_name.as_deref().unwrap_or(&service.host);
+        Ok(Scene {
+            target: target(&script.scenario, &service.host, name, address, service.id_scope.clone(), &trust)?,
+            witness,
+            admits: true,
+            group: None,
+        })
+    }
+
+    fn disabled_line(&self) -> Option<Arc<sim_identity::Issuer>> {
+        match &self.witness {
+            Witness::Embedded(stage) => stage.disabled_line.clone(),
+            _ => None,
+        }
+    }
+
+    async fn ledger(&self) -> Result<Option<LedgerSnapshot>, Failure> {
+        Self::ledger_of(&self.witness).await
+    }
+
+    async fn ledger_of(witness: &Witness) -> Result<Option<LedgerSnapshot>, Failure> {
+        match witness {
+            Witness::Embedded(stage) => Ok(Some(stage.mock.ledger())),
+            Witness::Management(address) => {
+                let value = sim_operator::management::ledger(*address).await?;
+                let read = serde_json::from_value(value);
+                read.map(Some)
+                    .map_err(|e| Failure::unexpected(format!("cannot read the ledger at {address}: {e}")))
+            }
+            Witness::Nobody => Ok(None),
+        }
+    }
+}
+
+fn target(
+    scenario: &Scenario,
+    host: &str,
+    name: &str,
+    address: SocketAddr,
+    id_scope: sim_protocol::IdScope,
+    trust: &Trust,
+) -> Result<Target, Failure> {
+    let versions = match scenario.device.tls {
+        Tls::Any => TlsVersions::Any,
+        Tls::V12 => TlsVersions::V12,
+        Tls::V13 => TlsVersions::V13,
+    };
+    Ok(Target {
+        host: host.to_owned(),
+        port: address.port(),
+        address: Some(address),
+        server_name: server_name(name)?,
+        id_scope,
+        tls: base_config(trust, versions).map_err(Failure::usage)?,
+        timeout: scenario.limits.attempt_timeout,
+    })
+}
+
+/// The first address of the host that accepts a connection. Looked up once: a fleet does not share one resolver,
+/// and this machine's is not what is to be measured.
+async fn reachable(host: &str, port: u16) -> Result<SocketAddr, Failure> {
+    let unreachable = |why: String| {
+        Failure::new(Exit::Unreachable, format!("cannot reach {host}:{port}: {why}"))
+            .advise("Check host and port, and that the service is running.")
+    };
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|e| unreachable(e.to_string()))?;
+    let mut last = "the name has no address".to_owned();
+    for address in found {
+        match tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(address),
+            Ok(Err(error)) => last = error.to_string(),
+            Err(_) => last = "no answer within 5 s".to_owned(),
+        }
+    }
+    Err(unreachable(last))
+}
+
+/// Mints the first `count` devices of this part, on all cores.
+fn mint(
+    devices: &Devices,
+    shard: ShardOf,
+    count: u64,
+    show: &Show<'_>,
+) -> Result<Vec<DeviceIdentity>, Failure> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let bar = bar(count as u64, "minting", show.output);
+    let next = AtomicUsize::new(0);
+    const BATCH: usize = 64;
+    let work = || {
+        let mut made: Vec<(usize, DeviceIdentity)> = Vec::new();
+        loop {
+            let first = next.fetch_add(BATCH, Ordering::Relaxed);
+            if first >= count {
+                return Ok(made);
+            }
+            for position in first..(first + BATCH).min(count) {
+                made.push((position, devices.device(shard.device(position as u64))?));
+            }
+            bar.inc(BATCH as u64);
+        }
+    };
+    let parts: Result<Vec<_>, Failure> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..cores()).map(|_| scope.spawn(work)).collect();
+        let panicked = || Err(Failure::unexpected("a minting thread panicked"));
+        handles.into_iter().map(|h| h.join().unwrap_or_else(|_| panicked())).collect()
+    });
+    bar.finish_and_clear();
+    let mut all: Vec<_> = parts?.into_iter().flatten().collect();
+    all.sort_unstable_by_key(|(position, _)| *position);
+    Ok(all.into_iter().map(|(_, identity)| identity).collect())
+}
+
+fn bar(length: u64, what: &'static str, output: Output) -> ProgressBar {
+    if !output.interactive() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg} eta {eta}");
+    ProgressBar::new(length)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_prefix(what)
+}
+
+/// Plays the run while the user watches and may stop it.
+async fn perform(
+    run: &Arc<Run>,
+    grace: Duration,
+    start: std::time::Instant,
+    show: &Show<'_>,
+) -> Result<(Recorder, Ended), Failure> {
+    let played = run.clone();
+    let mut playing = tokio::task::spawn_blocking(move || play(&played, cores(), start));
+    let bar = bar(run.count, "running", show.output);
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    let mut ended = Ended::Completed;
+    let mut give_up = None;
+    let recorder = loop {
+        let patience = async {
+            match give_up {
+                Some(moment) => tokio::time::sleep_until(moment).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            joined = &mut playing => break joined,
+            _ = ticks.tick() => watch(run, &bar, start),
+            () = patience => {
+                run.stop.abort.cancel();
+                give_up = None;
+                ended = Ended::Aborted;
+            }
+            pressed = tokio::signal::ctrl_c() => {
+                pressed.map_err(|e| Failure::unexpected(format!("cannot wait for Ctrl-C: {e}")))?;
+                if run.stop.drain.is_cancelled() {
+                    run.stop.abort.cancel();
+                    ended = Ended::Aborted;
+                } else {
+                    run.stop.drain.cancel();
+                    ended = Ended::Interrupted;
+                    give_up = Some(tokio::time::Instant::now() + grace);
+                    show.output.talk("Stopping: no more arrivals; those in flight may finish. Once more to give up.");
+                }
+            }
+        }
+    };
+    bar.finish_and_clear();
+    let recorder = recorder.map_err(|e| Failure::unexpected(format!("the run ended badly: {e}")))?;
+    Ok((recorder, ended))
+}
+
+fn watch(run: &Run, bar: &ProgressBar, start: std::time::Instant) {
+    let progress = &run.progress;
+    let seconds = (super::instant() - start).as_secs_f64().max(0.001);
+    let (offered, started) = (Progress::value(&progress.offered), Progress::value(&progress.started));
+    let (finished, assigned) = (Progress::value(&progress.finished), Progress::value(&progress.assigned));
+    bar.set_position(finished);
+    bar.set_message(format!(
+        "offered {:.0}/s achieved {:.0}/s in flight {} assigned {assigned} other {}",
+        offered as f64 / seconds,
+        finished as f64 / seconds,
+        started.saturating_sub(finished),
+        finished.saturating_sub(assigned),
+    ));
+}

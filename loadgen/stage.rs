@@ -1,0 +1,181 @@
+//! Sets the scene of a run on this machine: a mock, and an operator who uploads the CA, proves possession and
+//! creates the group, over the same REST calls as for Azure.
+
+use crate::exit::{Exit, Failure};
+use crate::plan::Ca;
+use scenarios::{GroupOn, MockTarget, Scenario, Verification};
+use sim_dps::{Mock, MockConfig, Profile, RegistrarConfig, SpawnError};
+use sim_identity::{Certificate, Issuer, Seed, pem};
+use sim_operator::{Endpoint, Operator};
+use sim_protocol::attestation::{
+    CertificatePair, CertificateSlot, EnrollmentGroup, ProvisioningStatus, X509Attestation,
+};
+use sim_protocol::resource::CertificateResponse;
+use sim_protocol::sas::SharedKey;
+use sim_protocol::{CaName, IdScope, InvalidName};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+/// The id scope of mocks that nobody named.
+pub const ID_SCOPE: &str = "0ne00000001";
+const CA_NAME: &str = "factory-root";
+
+impl From<SpawnError> for Failure {
+    fn from(error: SpawnError) -> Self {
+        match &error {
+            SpawnError::Bind { .. } => Failure::new(Exit::Unreachable, error)
+                .advise("Stop what uses the port, or take another; 0 takes any free one."),
+            SpawnError::Identity(_) | SpawnError::Tls(_) => Failure::unexpected(error),
+        }
+    }
+}
+
+fn named(fault: InvalidName) -> Failure {
+    Failure::unexpected(fault)
+}
+
+/// A running mock with its operator.
+#[derive(Debug)]
+pub struct Stage {
+    /// The mock.
+    pub mock: Mock,
+    /// A line of devices whose group is disabled, if the scenario asked for one.
+    pub disabled_line: Option<Arc<Issuer>>,
+}
+
+/// Starts a mock on free ports and sets it up as the scenario says. `tell` narrates each step.
+pub async fn set(
+    scenario: &Scenario,
+    mock: &MockTarget,
+    ca: &Ca,
+    now: OffsetDateTime,
+    tell: &(dyn Fn(String) + Sync),
+) -> Result<Stage, Failure> {
+    let seed = crate::cli::random_seed();
+    let service_key = service_key(&seed)?;
+    let config = MockConfig {
+        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        mqtts_port: 0,
+        https_port: 0,
+        management_port: 0,
+        names: server_names(&[]),
+        server: None,
+        service_key: service_key.clone(),
+        registrar: RegistrarConfig {
+            id_scope: IdScope::new(ID_SCOPE).map_err(named)?,
+            retry_after: mock.retry_after,
+            assign_delay: mock.assign_delay,
+            hubs: mock.hubs.clone(),
+            profile: Profile::Unlimited,
+        },
+        seed: seed.child("mock"),
+    };
+    let running = Mock::spawn(config).await?;
+    tell(format!("mock      listens on {} (MQTT) and {} (HTTPS)", running.mqtts(), running.https()));
+    let endpoint = Endpoint {
+        trust_root: Some(pem::encode("CERTIFICATE", running.trust_root()).into_bytes()),
+        service_key: Some(service_key),
+        ..Endpoint::at(format!("https://{}", running.https()))
+    };
+    let scene = Scene { operator: Operator::new(endpoint)?, seed, now, tell };
+    let disabled_line = scene.prepare(scenario, mock, ca).await?;
+    Ok(Stage { mock: running, disabled_line })
+}
+
+/// Names a mock's server certificate carries: this machine's, and what the user adds.
+pub fn server_names(more: &[String]) -> Vec<String> {
+    ["localhost", "127.0.0.1"].into_iter().map(str::to_owned).chain(more.iter().cloned()).collect()
+}
+
+/// A key for the service API's policy, 64 bytes as the service makes them.
+pub fn service_key(seed: &Seed) -> Result<SharedKey, Failure> {
+    let bytes = [seed.draw("service key", 0, 0), seed.draw("service key", 1, 0)].concat();
+    SharedKey::from_bytes(bytes).map_err(Failure::unexpected)
+}
+
+struct Scene<'a> {
+    operator: Operator,
+    seed: Seed,
+    now: OffsetDateTime,
+    tell: &'a (dyn Fn(String) + Sync),
+}
+
+impl Scene<'_> {
+    async fn prepare(
+        &self,
+        scenario: &Scenario,
+        mock: &MockTarget,
+        ca: &Ca,
+    ) -> Result<Option<Arc<Issuer>>, Failure> {
+        let (top, issuing) = match ca {
+            Ca::Minted(hierarchy) => (hierarchy.root().clone(), hierarchy.issuing().clone()),
+            Ca::Given(issuer) => (issuer.clone(), issuer.clone()),
+            Ca::None(_) => {
+                let fault =
+                    "an embedded mock cannot admit a fleet from a directory: its CA's key is not at hand";
+                return Err(Failure::usage(fault)
+                    .advise("Give the CA under [fleet.authority.files], or start `rollcall mock` and set it up with `rollcall ca` and `rollcall group`."));
+            }
+        };
+        self.verify(mock.verification, &top).await?;
+        let member = if mock.group_on == GroupOn::Root { &top } else { &issuing };
+        self.create_group(mock.group.as_str(), member.certificate(), ProvisioningStatus::Enabled).await?;
+        let wants_disabled =
+            scenario.fleet.defects.iter().any(|d| d.id == sim_identity::Defect::GroupDisabled.id());
+        if !wants_disabled {
+            return Ok(None);
+        }
+        let Ca::Minted(hierarchy) = ca else {
+            let fault = "`svc-group-disabled` needs a second line under the root, whose key only a minted authority has";
+            return Err(
+                Failure::usage(fault).advise("Use [fleet.authority.minted], or leave that defect out.")
+            );
+        };
+        let line = hierarchy.sibling("closed line", &self.seed.child("closed line"), self.now);
+        let line = line.map_err(|e| Failure::unexpected(format!("cannot mint the closed line: {e}")))?;
+        self.create_group("closed-line", line.certificate(), ProvisioningStatus::Disabled).await?;
+        Ok(Some(Arc::new(line)))
+    }
+
+    async fn verify(&self, how: Verification, top: &Issuer) -> Result<(), Failure> {
+        let name = CaName::new(CA_NAME).map_err(named)?;
+        let file = pem::encode("CERTIFICATE", top.certificate().der());
+        let vouched = how == Verification::SelfAttested;
+        let uploaded = self.operator.upload(&name, file.as_bytes(), vouched).await?;
+        self.show(&uploaded, "uploaded");
+        if how == Verification::ProofOfPossession {
+            let coded = self.operator.generate_code(&name).await?;
+            let code = coded.properties.verification_code.clone().unwrap_or_default();
+            (self.tell)(format!("code      {code}"));
+            let proven = self.operator.answer_code(&name, &coded, top, &self.seed, self.now).await?;
+            self.show(&proven, "possession proven: a certificate with that CN, signed with the CA's key");
+        }
+        Ok(())
+    }
+
+    fn show(&self, record: &CertificateResponse, what: &str) {
+        let state = if record.properties.is_verified { "Verified" } else { "Unverified" };
+        (self.tell)(format!(
+            "ca        `{}` ({}) is {state}: {what}",
+            record.name, record.properties.subject
+        ));
+    }
+
+    async fn create_group(
+        &self,
+        name: &str,
+        member: &Certificate,
+        status: ProvisioningStatus,
+    ) -> Result<(), Failure> {
+        let slot =
+            CertificateSlot { certificate: Some(pem::encode("CERTIFICATE", member.der())), info: None };
+        let pair = CertificatePair { primary: Some(slot), secondary: None };
+        let x509 = X509Attestation { ca_references: None, signing_certificates: Some(pair) };
+        let group = EnrollmentGroup { provisioning_status: status, ..EnrollmentGroup::x509(name, x509) };
+        self.operator.create_group(&group, self.now).await?;
+        let state = if status == ProvisioningStatus::Enabled { "enabled" } else { "disabled" };
+        (self.tell)(format!("group     `{name}` on `{}`, {state}", member.display_name()));
+        Ok(())
+    }
+}

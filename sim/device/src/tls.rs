@@ -1,0 +1,171 @@
+//! The device's TLS: its own leaf and chain as given, full handshakes, versions 1.2 and 1.3.
+
+use aws_lc_rs::signature::RSA_PSS_SHA256;
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{
+    ClientConfig, Error, RootCertStore, SignatureAlgorithm, SignatureScheme, SupportedProtocolVersion,
+};
+use sim_identity::{DeviceIdentity, KeyAlgorithm, PrivateKey};
+use std::sync::Arc;
+
+/// Which servers are trusted.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Only servers under these roots, DER.
+    Roots(Vec<Vec<u8>>),
+    /// Servers under the public roots that browsers trust.
+    Public,
+}
+
+/// Which TLS versions are offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersions {
+    /// 1.3 and 1.2.
+    #[default]
+    Any,
+    /// 1.2 alone.
+    V12,
+    /// 1.3 alone.
+    V13,
+}
+
+impl TlsVersions {
+    fn list(self) -> Vec<&'static SupportedProtocolVersion> {
+        match self {
+            Self::Any => vec![&rustls::version::TLS13, &rustls::version::TLS12],
+            Self::V12 => vec![&rustls::version::TLS12],
+            Self::V13 => vec![&rustls::version::TLS13],
+        }
+    }
+}
+
+/// Why a TLS configuration cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
+    /// A trust root is not a usable certificate.
+    #[error("cannot use the trust root: {0}")]
+    TrustRoot(Error),
+    /// The versions asked for cannot be offered.
+    #[error("cannot configure TLS: {0}")]
+    Versions(Error),
+}
+
+/// What all devices of a run share: provider, trust roots, versions. Each device adds its own certificate to a
+/// cheap clone.
+///
+/// AES-128-GCM and X25519 come first, which is what the embedded stacks in the field prefer and what costs least;
+/// the post-quantum hybrid is not offered. No session is ever resumed.
+pub fn base_config(trust: &Trust, versions: TlsVersions) -> Result<Arc<ClientConfig>, TlsFault> {
+    let mut roots = RootCertStore::empty();
+    match trust {
+        Trust::Roots(given) => {
+            for der in given {
+                roots.add(CertificateDer::from(der.as_slice())).map_err(TlsFault::TrustRoot)?;
+            }
+        }
+        Trust::Public => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(crypto()))
+        .with_protocol_versions(&versions.list())
+        .map_err(TlsFault::Versions)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn crypto() -> CryptoProvider {
+    use provider::{cipher_suite as suite, kx_group};
+    CryptoProvider {
+        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+        cipher_suites: vec![
+            suite::TLS13_AES_128_GCM_SHA256,
+            suite::TLS13_AES_256_GCM_SHA384,
+            suite::TLS13_CHACHA20_POLY1305_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        ],
+        ..provider::default_provider()
+    }
+}
+
+/// The shared configuration with one device's certificate.
+pub(crate) fn device_config(base: &ClientConfig, identity: &DeviceIdentity) -> Arc<ClientConfig> {
+    let key = Arc::new(DeviceKey(identity.key.clone()));
+    // CertifiedKey::new checks nothing: a scenario may present what it likes, in the order it likes.
+    let certified = Arc::new(CertifiedKey::new(identity.chain.clone(), key));
+    let mut config = base.clone();
+    config.client_auth_cert_resolver = Arc::new(Presents(certified));
+    Arc::new(config)
+}
+
+#[derive(Debug)]
+struct Presents(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Presents {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// A device's key as rustls asks for it, without parsing it again for every handshake.
+#[derive(Debug)]
+struct DeviceKey(Arc<PrivateKey>);
+
+impl DeviceKey {
+    fn schemes(&self) -> &'static [SignatureScheme] {
+        match self.0.algorithm() {
+            KeyAlgorithm::P256 => &[SignatureScheme::ECDSA_NISTP256_SHA256],
+            KeyAlgorithm::P384 => &[SignatureScheme::ECDSA_NISTP384_SHA384],
+            KeyAlgorithm::Ed25519 => &[SignatureScheme::ED25519],
+            // TLS 1.3 takes PSS only.
+            KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => {
+                &[SignatureScheme::RSA_PSS_SHA256, SignatureScheme::RSA_PKCS1_SHA256]
+            }
+        }
+    }
+}
+
+impl SigningKey for DeviceKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let scheme = self.schemes().iter().copied().find(|s| offered.contains(s))?;
+        Some(Box::new(DeviceSigner { key: self.0.clone(), scheme }))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match self.0.algorithm() {
+            KeyAlgorithm::P256 | KeyAlgorithm::P384 => SignatureAlgorithm::ECDSA,
+            KeyAlgorithm::Ed25519 => SignatureAlgorithm::ED25519,
+            KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => SignatureAlgorithm::RSA,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct DeviceSigner {
+    key: Arc<PrivateKey>,
+    scheme: SignatureScheme,
+}
+
+impl Signer for DeviceSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let signed = match self.scheme {
+            SignatureScheme::RSA_PSS_SHA256 => self.key.sign_rsa(&RSA_PSS_SHA256, message),
+            _ => self.key.sign(message),
+        };
+        signed.map_err(|e| Error::General(e.to_string()))
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.scheme
+    }
+}

@@ -1,0 +1,97 @@
+//! MQTT packets over one stream: a codec and a buffer each way.
+
+use crate::outcome::ConnectFault;
+use bytes::BytesMut;
+use rumqttc::mqttbytes::v4::{Codec, Packet};
+use sim_protocol::mqtt::MAX_MESSAGE;
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_util::codec::{Decoder as _, Encoder as _};
+
+/// The largest packet taken: one official client takes inbound messages of 256 KiB.
+const MAX_INCOMING: usize = 256 * 1024;
+
+/// Why a packet could not be sent or received.
+pub(crate) enum WireFault {
+    Closed,
+    Io(io::Error),
+    Malformed,
+}
+
+pub(crate) struct Wire<S> {
+    stream: S,
+    codec: Codec,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Wire {
+            stream,
+            codec: Codec { max_incoming_size: MAX_INCOMING, max_outgoing_size: MAX_MESSAGE + 1024 },
+            incoming: BytesMut::with_capacity(1024),
+            outgoing: BytesMut::with_capacity(512),
+        }
+    }
+
+    /// Queues a packet; small packets travel together with the next flush.
+    pub(crate) fn put(&mut self, packet: Packet) -> Result<(), WireFault> {
+        self.codec.encode(packet, &mut self.outgoing).map_err(|_| WireFault::Malformed)
+    }
+
+    pub(crate) async fn flush(&mut self) -> Result<(), WireFault> {
+        self.stream.write_all(&self.outgoing).await.map_err(WireFault::Io)?;
+        self.outgoing.clear();
+        self.stream.flush().await.map_err(WireFault::Io)
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Packet, WireFault> {
+        loop {
+            if !self.incoming.is_empty()
+                && let Some(packet) =
+                    self.codec.decode(&mut self.incoming).map_err(|_| WireFault::Malformed)?
+            {
+                return Ok(packet);
+            }
+            if self.stream.read_buf(&mut self.incoming).await.map_err(WireFault::Io)? == 0 {
+                return Err(WireFault::Closed);
+            }
+        }
+    }
+
+    /// Says goodbye as TLS and TCP want it; nobody waits for the other side.
+    pub(crate) async fn close(mut self) {
+        let _ = self.flush().await;
+        let _ = self.stream.shutdown().await;
+    }
+}
+
+/// What a TLS or TCP failure means.
+pub(crate) enum StreamFault {
+    /// The peer refused our certificate or the whole handshake with an alert.
+    Alert(rustls::AlertDescription),
+    Fault(ConnectFault),
+}
+
+pub(crate) fn classify(error: &io::Error) -> StreamFault {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(error) = tls {
+        return match error {
+            rustls::Error::AlertReceived(alert) => StreamFault::Alert(*alert),
+            rustls::Error::InvalidCertificate(_) => StreamFault::Fault(ConnectFault::ServerNotTrusted),
+            _ => StreamFault::Fault(ConnectFault::TlsBroken),
+        };
+    }
+    StreamFault::Fault(match error.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectFault::ConnectionRefused,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => ConnectFault::Closed,
+        io::ErrorKind::AddrNotAvailable => ConnectFault::NoSourcePort,
+        // EMFILE and ENFILE have no stable kind of their own.
+        _ if matches!(error.raw_os_error(), Some(23 | 24)) => ConnectFault::NoDescriptor,
+        _ => ConnectFault::Network,
+    })
+}
