@@ -1,7 +1,7 @@
 //! From what was measured, and what the service's ledger says, to the record of the run.
 
 use crate::exit::Failure;
-use crate::plan::{Defects, Devices, ShardOf};
+use crate::plan::{Devices, ShardOf};
 use crate::recorder::{Clocks, ReasonKey, Recorder};
 use hdrhistogram::Histogram;
 use reports::{
@@ -42,8 +42,6 @@ pub struct Facts<'a> {
     pub admits: bool,
     /// The group the devices are meant to come in by, where it is known.
     pub group: Option<String>,
-    /// Threads that played the run.
-    pub workers: usize,
     /// Descriptors the run needs and may have.
     pub descriptors: (u64, u64),
     /// What a reader should know.
@@ -360,9 +358,4 @@ fn verdict(record: &Record) -> Verdict {
     }
     let kind = if reasons.is_empty() { VerdictKind::Good } else { VerdictKind::GateFailed };
     Verdict { kind, reasons }
-}
-
-/// Whether a fleet has bad devices at all, for notes.
-pub fn is_clean(defects: &Defects) -> bool {
-    defects.all().next().is_none()
 }

@@ -8,6 +8,7 @@ use crate::recorder::Recorder;
 use scenarios::{Arrival, Load, WhenFull};
 use sim_device::{Attempt, Device, Outcome, Phase, Target, attempt};
 use sim_identity::DeviceIdentity;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -110,6 +111,8 @@ struct Shard {
     last: u64,
     slots: usize,
     attempts: JoinSet<(Ended, Attempt)>,
+    /// Devices whose attempts run, so that one which is given up still has a name.
+    in_flight: HashSet<u64>,
     recorder: Recorder,
 }
 
@@ -138,6 +141,7 @@ impl Shard {
         Shard {
             recorder: Recorder::new(start),
             attempts: JoinSet::new(),
+            in_flight: HashSet::new(),
             next: 0,
             last: mine,
             run,
@@ -210,13 +214,15 @@ impl Shard {
             let (run, index) = (self.run.clone(), ended.index);
             let outcome =
                 Outcome::ProtocolError { phase: Phase::Tls, what: "the device could not be minted" };
-            self.recorder.end(&outcome, None, || run.devices.registration_id(index));
+            let defect = run.devices.defects.of(index);
+            self.recorder.end(&outcome, defect, || run.devices.registration_id(index));
             return;
         };
         let now = sim_device::now();
         self.recorder.max_lag = self.recorder.max_lag.max(now.saturating_duration_since(ended.due));
         self.recorder.start(now);
         Progress::add(&self.run.progress.started);
+        self.in_flight.insert(ended.index);
         let run = self.run.clone();
         self.attempts.spawn(async move {
             let device = Device { identity };
@@ -255,6 +261,7 @@ impl Shard {
     fn note(&mut self, joined: Result<(Ended, Attempt), tokio::task::JoinError>) {
         // Attempts neither panic nor are cancelled one by one; an aborted run counts them in `drain`.
         let Ok((ended, attempt)) = joined else { return };
+        self.in_flight.remove(&ended.index);
         Progress::add(&self.run.progress.finished);
         if matches!(attempt.outcome, Outcome::Assigned(_)) {
             Progress::add(&self.run.progress.assigned);
@@ -284,10 +291,11 @@ impl Shard {
                 () = abort.cancelled() => break,
             }
         }
-        let unfinished = self.attempts.len();
         self.attempts.shutdown().await;
-        for _ in 0..unfinished {
-            self.recorder.end(&Outcome::Interrupted, None, String::new);
+        let devices = &self.run.devices;
+        for index in self.in_flight.drain() {
+            self.recorder
+                .end(&Outcome::Interrupted, devices.defects.of(index), || devices.registration_id(index));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From a checked scenario to who makes an attempt: devices by index, good ones and bad ones in their places.
 //!
-//! Pure but for reading a directory of identities; the moment and the seed are arguments.
+//! Pure but for reading what the scenario names: a CA's files, or a directory of identities. The moment and the
+//! seed are arguments.
 
 use crate::exit::Failure;
 use scenarios::{Authority, KeyKind, Scenario, Template};

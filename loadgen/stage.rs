@@ -110,6 +110,11 @@ impl Scene<'_> {
     ) -> Result<Option<Arc<Issuer>>, Failure> {
         let (top, issuing) = match ca {
             Ca::Minted(hierarchy) => (hierarchy.root().clone(), hierarchy.issuing().clone()),
+            Ca::Given(_) if mock.group_on == GroupOn::Root => {
+                let fault = "`group_on = \"root\"` needs the root's key to prove possession, and a given CA has only its own";
+                return Err(Failure::usage(fault)
+                    .advise("Leave group_on out: the group then refers to the given CA."));
+            }
             Ca::Given(issuer) => (issuer.clone(), issuer.clone()),
             Ca::None(_) => {
                 let fault =

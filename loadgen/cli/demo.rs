@@ -43,7 +43,6 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit, Failure> {
     let record = conduct(&script, ShardOf::WHOLE, false, &out, &show).await?;
     output.line("");
     output.line(reports::summary(&record));
-    output.line("");
     output.line(format_args!("record    {}", out.join("run.json").display()));
     output.line(format_args!("page      {}", out.join("run.html").display()));
     output.line("next      rollcall mock, rollcall ca, rollcall mint and rollcall run do the same step by step: see --help");

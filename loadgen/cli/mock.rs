@@ -13,6 +13,7 @@ use sim_protocol::sas::SharedKey;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Which quotas the mock keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,7 +72,7 @@ pub struct MockArgs {
     pub json: bool,
 }
 
-/// Serves until the first Ctrl-C.
+/// Serves until Ctrl-C or SIGTERM.
 pub async fn run(args: MockArgs, output: Output) -> Result<Exit, Failure> {
     let seed = random_seed();
     let key = match &args.service_key {
@@ -107,8 +108,12 @@ pub async fn run(args: MockArgs, output: Output) -> Result<Exit, Failure> {
         write_file(path, pem::encode("CERTIFICATE", mock.trust_root()).as_bytes(), false)?;
     }
     announce(&args, &mock, &key, Output { json: args.json, ..output });
-    let stopped = tokio::signal::ctrl_c().await;
-    stopped.map_err(|error| Failure::unexpected(format!("cannot wait for Ctrl-C: {error}")))?;
+    let waits = |error| Failure::unexpected(format!("cannot wait for a signal to stop: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(waits)?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed.map_err(waits)?,
+        _ = terminate.recv() => {}
+    }
     mock.shutdown().await;
     Ok(Exit::Good)
 }

@@ -1,8 +1,13 @@
 //! Where words go: results to stdout, talk to stderr, and neither anywhere else.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+#![expect(clippy::print_stderr, reason = "the one place that prints")]
 
 use serde::Serialize;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
+
+/// Writes to stdout. Whoever closed it, `head` for instance, has seen enough: what is left is not an error.
+fn print(text: std::fmt::Arguments<'_>) {
+    let _ = std::io::stdout().write_fmt(text);
+}
 
 /// What the user asked to see.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,7 +22,7 @@ impl Output {
     /// A line of the result; not printed when JSON was asked for.
     pub fn line(&self, text: impl std::fmt::Display) {
         if !self.json {
-            println!("{text}");
+            print(format_args!("{text}\n"));
         }
     }
 
@@ -25,7 +30,7 @@ impl Output {
     pub fn json(&self, value: &impl Serialize) {
         if self.json {
             match serde_json::to_string(value) {
-                Ok(text) => println!("{text}"),
+                Ok(text) => print(format_args!("{text}\n")),
                 Err(error) => eprintln!("error: cannot write the result as JSON: {error}"),
             }
         }

@@ -6,7 +6,9 @@ use crate::exit::{Exit, Failure};
 use clap::{Args, ValueEnum};
 use scenarios::parse_duration;
 use serde_json::{Value, json};
-use sim_device::{Attempt, Device, Outcome, Phase, Target, TlsVersions, Trust, attempt, base_config};
+use sim_device::{
+    Attempt, Device, Outcome, Phase, ServerChecks, Target, TlsVersions, Trust, attempt, base_config,
+};
 use sim_protocol::{IdScope, RegistrationId};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +18,10 @@ use std::time::Duration;
 pub enum Transport {
     /// MQTT 3.1.1 over TLS
     Mqtt,
+    /// MQTT 3.1.1 over WebSocket
+    MqttWs,
+    /// HTTPS
+    Https,
 }
 
 /// Which TLS versions are offered.
@@ -41,9 +47,9 @@ pub struct RegisterArgs {
     /// Host name or address of the service
     #[arg(long, value_name = "HOST")]
     pub host: String,
-    /// Port of the service
-    #[arg(long, value_name = "PORT", default_value_t = 8883)]
-    pub port: u16,
+    /// Port of the service [default: 8883 for mqtt, 443 for mqtt-ws and https]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
     /// Id scope of the instance
     #[arg(long, value_name = "SCOPE")]
     pub id_scope: IdScope,
@@ -76,6 +82,13 @@ pub struct RegisterArgs {
     pub json: bool,
 }
 
+impl RegisterArgs {
+    fn port(&self) -> u16 {
+        let usual = if self.transport == Transport::Mqtt { 8883 } else { 443 };
+        self.port.unwrap_or(usual)
+    }
+}
+
 /// Makes the attempt.
 pub async fn run(args: RegisterArgs, output: Output) -> Result<Exit, Failure> {
     if !args.live && !is_this_machine(&args.host) {
@@ -95,11 +108,16 @@ pub async fn run(args: RegisterArgs, output: Output) -> Result<Exit, Failure> {
     };
     let target = Target {
         server_name: super::server_name(&args.host)?,
+        transport: match args.transport {
+            Transport::Mqtt => sim_device::Transport::Mqtt,
+            Transport::MqttWs => sim_device::Transport::MqttWs,
+            Transport::Https => sim_device::Transport::Https,
+        },
         host: args.host.clone(),
-        port: args.port,
+        port: args.port(),
         address: None,
         id_scope: args.id_scope.clone(),
-        tls: base_config(&trust, versions).map_err(Failure::usage)?,
+        tls: base_config(&trust, versions, ServerChecks::Always).map_err(Failure::usage)?,
         timeout: args.timeout,
     };
     let device = Device { identity };
@@ -125,7 +143,7 @@ fn tell(args: &RegisterArgs, device: &Device, made: &Attempt, output: Output) {
         "phases": listed,
         "service_time_us": micros(made.finished - made.started),
     }));
-    output.line(format_args!("{} at {}:{}", device.identity.registration_id, args.host, args.port));
+    output.line(format_args!("{} at {}:{}", device.identity.registration_id, args.host, args.port()));
     for (name, took) in &phases {
         output.line(format_args!("  {name:<10} {:>10.3} ms", took.as_secs_f64() * 1000.0));
     }
@@ -178,7 +196,7 @@ fn sentence(outcome: &Outcome) -> String {
 }
 
 fn conclude(args: &RegisterArgs, outcome: &Outcome) -> Result<Exit, Failure> {
-    let place = format!("{}:{}", args.host, args.port);
+    let place = format!("{}:{}", args.host, args.port());
     match outcome {
         Outcome::Assigned(_) => Ok(Exit::Good),
         Outcome::Refused(_) | Outcome::Disabled | Outcome::Failed { .. } | Outcome::Throttled => {

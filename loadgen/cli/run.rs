@@ -13,8 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use reports::{Ended, Record, ScenarioText, VerdictKind};
 use scenarios::{
     Override, SHIPPED, Scenario, ServiceTarget, Target as ScenarioTarget, Tls, Transport, Verification,
+    VerifyServer,
 };
-use sim_device::{Target, TlsVersions, Trust, base_config};
+use sim_device::{ServerChecks, Target, TlsVersions, Trust, base_config};
 use sim_dps::LedgerSnapshot;
 use sim_identity::DeviceIdentity;
 use sim_protocol::timestamp;
@@ -147,11 +148,6 @@ pub async fn conduct(
     show: &Show<'_>,
 ) -> Result<Record, Failure> {
     let scenario = &script.scenario;
-    if scenario.device.transport != Transport::Mqtt {
-        let fault =
-            format!("device.transport = \"{}\" cannot be played yet", scenario.device.transport.as_str());
-        return Err(Failure::usage(fault).advise("Use \"mqtt\"."));
-    }
     let descriptors = descriptors(scenario)?;
     create_dir(out)?;
     let moment = now();
@@ -195,9 +191,8 @@ pub async fn conduct(
         ended,
         admits: scene.admits,
         group: scene.group,
-        workers: cores(),
         descriptors,
-        notes: notes(&run),
+        notes: notes(scenario, &run),
     };
     let record = account::record(&facts, &measured, measured.last_finish - start, ledger.as_ref())?;
     write(&record, out)?;
@@ -207,11 +202,14 @@ pub async fn conduct(
     Ok(record)
 }
 
-fn notes(run: &Run) -> Vec<String> {
+fn notes(scenario: &Scenario, run: &Run) -> Vec<String> {
     let mut notes = vec![
         "Every device made a full TLS handshake with a certificate of its own; no session was resumed.".to_owned(),
         "With TLS 1.3 the service judges the client's certificate after the client's handshake is done: that time shows up in `connect`.".to_owned(),
     ];
+    if scenario.device.verify_server == VerifyServer::Once {
+        notes.push("The service's certificate chain was verified once a minute, not for every device (device.verify_server = \"once\"); its proof of possession was checked in every handshake.".to_owned());
+    }
     if run.count > MINT_AHEAD {
         notes.push(format!(
             "The first {MINT_AHEAD} devices were minted before the run, the others as they came due."
@@ -267,7 +265,10 @@ impl Scene {
             ScenarioTarget::Mock(mock) => {
                 let stage = stage::set(&script.scenario, mock, ca, now(), show.narrate).await?;
                 let trust = Trust::Roots(vec![stage.mock.trust_root().to_vec()]);
-                let address = stage.mock.mqtts();
+                let address = match script.scenario.device.transport {
+                    Transport::Mqtt => stage.mock.mqtts(),
+                    Transport::MqttWs | Transport::Https => stage.mock.https(),
+                };
                 let host = address.ip().to_string();
                 let scope = sim_protocol::IdScope::new(stage::ID_SCOPE).map_err(Failure::unexpected)?;
                 Ok(Scene {
@@ -293,9 +294,7 @@ impl Scene {
             None => Trust::Public,
         };
         let witness = match &service.management {
-            Some(text) => Witness::Management(text.parse().map_err(|_| {
-                Failure::usage(format!("target.service.management `{text}` is not an address and port"))
-            })?),
+            Some(text) => Witness::Management(management(text).await?),
             None => Witness::Nobody,
         };
         let address = reachable(&service.host, service.port).await?;
@@ -346,14 +345,35 @@ fn target(
         Tls::V12 => TlsVersions::V12,
         Tls::V13 => TlsVersions::V13,
     };
+    let checks = match scenario.device.verify_server {
+        VerifyServer::Once => ServerChecks::Once,
+        VerifyServer::Always => ServerChecks::Always,
+    };
+    let transport = match scenario.device.transport {
+        Transport::Mqtt => sim_device::Transport::Mqtt,
+        Transport::MqttWs => sim_device::Transport::MqttWs,
+        Transport::Https => sim_device::Transport::Https,
+    };
     Ok(Target {
+        transport,
         host: host.to_owned(),
         port: address.port(),
         address: Some(address),
         server_name: server_name(name)?,
         id_scope,
-        tls: base_config(trust, versions).map_err(Failure::usage)?,
+        tls: base_config(trust, versions, checks).map_err(Failure::usage)?,
         timeout: scenario.limits.attempt_timeout,
+    })
+}
+
+/// Where a mock's ledger is. Only this machine's: a mock serves it nowhere else.
+async fn management(text: &str) -> Result<SocketAddr, Failure> {
+    let found = tokio::net::lookup_host(text).await;
+    let local =
+        found.ok().and_then(|mut all| all.find(|address| address.ip().is_loopback() && address.is_ipv4()));
+    local.ok_or_else(|| {
+        Failure::usage(format!("target.service.management `{text}` is not an address of this machine"))
+            .advise("Give what `rollcall mock` prints as its management address, or leave it out.")
     })
 }
 
@@ -457,7 +477,7 @@ async fn perform(
                 } else {
                     run.stop.drain.cancel();
                     ended = Ended::Interrupted;
-                    give_up = Some(tokio::time::Instant::now() + grace);
+                    give_up = Some(tokio::time::Instant::from_std(super::instant() + grace));
                     show.output.talk("Stopping: no more arrivals; those in flight may finish. Once more to give up.");
                 }
             }

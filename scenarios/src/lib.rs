@@ -18,7 +18,7 @@ pub use load::{Arrival, Load, WhenFull};
 pub use overrides::{InvalidOverride, Override};
 pub use scenario::{
     Authority, Defect, Device, Fleet, GroupOn, KeyKind, Limits, MockTarget, Scenario, ServiceTarget, Target,
-    Tls, Transport, Verification,
+    Tls, Transport, Verification, VerifyServer,
 };
 pub use template::{InvalidTemplate, Template};
 

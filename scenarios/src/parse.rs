@@ -8,7 +8,7 @@ use crate::overrides::{Override, Source};
 use crate::reader::{Section, Wrong, duration, one_of, parsed, rate, text, texts, whole};
 use crate::scenario::{
     Authority, Defect, Device, Fleet, GroupOn, KeyKind, Limits, MockTarget, Scenario, ServiceTarget, Target,
-    Tls, Transport, Verification,
+    Tls, Transport, Verification, VerifyServer,
 };
 use crate::{Load, Template, WhenFull};
 use sim_protocol::EnrollmentGroupId;
@@ -74,6 +74,8 @@ fn fleet(mut section: Section<'_>) -> Option<Fleet> {
     let defects: Vec<_> = section.sections("defect").into_iter().map(defect).collect();
     check_names(&section, registration_id.as_ref(), devices);
     check_pool(&section, key);
+    // Before anything that is missing ends the reading: a misspelt key explains it.
+    section.close();
     let fleet = Fleet {
         devices: devices?,
         registration_id: registration_id?,
@@ -84,7 +86,6 @@ fn fleet(mut section: Section<'_>) -> Option<Fleet> {
         defects: defects.into_iter().collect::<Option<_>>()?,
     };
     check_defects_fit(&section, &fleet);
-    section.close();
     Some(fleet)
 }
 
@@ -167,8 +168,10 @@ fn defect(mut section: Section<'_>) -> Option<Defect> {
 fn device(mut section: Section<'_>) -> Option<Device> {
     let tls = section.or("tls", Tls::Any, one_of(&[("any", Tls::Any), ("1.2", Tls::V12), ("1.3", Tls::V13)]));
     let transport = section.or("transport", Transport::Mqtt, one_of(&TRANSPORTS));
+    let choices = [("once", VerifyServer::Once), ("always", VerifyServer::Always)];
+    let verify_server = section.or("verify_server", VerifyServer::Once, one_of(&choices));
     section.close();
-    Some(Device { tls: tls?, transport: transport? })
+    Some(Device { tls: tls?, transport: transport?, verify_server: verify_server? })
 }
 
 const TRANSPORTS: [(&str, Transport); 3] = [
@@ -332,7 +335,11 @@ in_flight = 4
                     authority: Authority::Minted { intermediates: 1, key: KeyKind::P256 },
                     defects: vec![],
                 },
-                device: Device { tls: Tls::Any, transport: Transport::Mqtt },
+                device: Device {
+                    tls: Tls::Any,
+                    transport: Transport::Mqtt,
+                    verify_server: VerifyServer::Once
+                },
                 target: Target::Mock(MockTarget {
                     verification: Verification::ProofOfPossession,
                     group: EnrollmentGroupId::new("fleet").expect("a name"),

@@ -220,7 +220,7 @@ impl<'s> Section<'s> {
     }
 
     /// Tells every key nobody asked for.
-    pub(crate) fn close(self) {
+    pub(crate) fn close(&self) {
         let keys = self.table.iter().flat_map(|(table, _)| table.keys());
         for key in keys.filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
             let wrong = Wrong::new(format!("unknown key `{}`", self.full(key.get_ref())));

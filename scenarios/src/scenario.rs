@@ -136,6 +136,17 @@ pub struct Device {
     pub tls: Tls,
     /// What it speaks inside TLS.
     pub transport: Transport,
+    /// How often the service's certificate chain is verified.
+    pub verify_server: VerifyServer,
+}
+
+/// How often the service's certificate chain is verified; its proof of possession is, in every handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyServer {
+    /// Once a minute for one and the same chain: a generator that repeats it for every device measures itself.
+    Once,
+    /// In every handshake.
+    Always,
 }
 
 /// The TLS versions a device offers.

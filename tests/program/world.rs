@@ -355,7 +355,7 @@ impl Record {
     }
 
     pub(crate) fn reasons(&self) -> &[Value] {
-        self.0.pointer("/outcomes/reasons").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        self.0.pointer("/reasons").and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
     /// Devices refused with this code of the service.

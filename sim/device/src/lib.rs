@@ -5,11 +5,14 @@
 
 mod attempt;
 mod clock;
+mod https;
+mod mqtt;
 mod outcome;
 mod tls;
+mod websocket;
 mod wire;
 
-pub use attempt::{Attempt, Device, Target, attempt};
+pub use attempt::{Attempt, Device, Target, Transport, attempt};
 pub use clock::now;
 pub use outcome::{Assignment, ConnectFault, Outcome, Phase, Phases, Refused};
-pub use tls::{TlsFault, TlsVersions, Trust, base_config};
+pub use tls::{ServerChecks, TlsFault, TlsVersions, Trust, base_config};

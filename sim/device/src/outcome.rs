@@ -12,9 +12,11 @@ pub enum Phase {
     Tcp,
     /// TLS handshake, as the client sees it: with TLS 1.3 the server judges the client's certificate after that.
     Tls,
-    /// CONNECT to CONNACK.
+    /// WebSocket upgrade; absent for other transports.
+    Upgrade,
+    /// CONNECT to CONNACK; absent over HTTPS.
     Connect,
-    /// SUBSCRIBE to SUBACK.
+    /// SUBSCRIBE to SUBACK; absent over HTTPS.
     Subscribe,
     /// Register to its first answer.
     Register,
@@ -24,8 +26,16 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Phase; 7] =
-        [Self::Dns, Self::Tcp, Self::Tls, Self::Connect, Self::Subscribe, Self::Register, Self::Poll];
+    pub const ALL: [Phase; 8] = [
+        Self::Dns,
+        Self::Tcp,
+        Self::Tls,
+        Self::Upgrade,
+        Self::Connect,
+        Self::Subscribe,
+        Self::Register,
+        Self::Poll,
+    ];
 
     /// The spelling in records.
     pub const fn as_str(self) -> &'static str {
@@ -33,6 +43,7 @@ impl Phase {
             Self::Dns => "dns",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Upgrade => "upgrade",
             Self::Connect => "connect",
             Self::Subscribe => "subscribe",
             Self::Register => "register",
@@ -51,7 +62,7 @@ impl fmt::Display for Phase {
 #[derive(Clone, Debug, Default)]
 pub struct Phases {
     /// Phases that happen once, by [`Phase`] without `Poll`.
-    once: [Option<Duration>; 6],
+    once: [Option<Duration>; 7],
     /// Every poll.
     pub polls: Vec<Duration>,
     /// Time spent waiting because the service asked for it.

@@ -1,15 +1,17 @@
 //! The device's TLS: its own leaf and chain as given, full handshakes, versions 1.2 and 1.3.
 
 use aws_lc_rs::signature::RSA_PSS_SHA256;
-use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{
-    ClientConfig, Error, RootCertStore, SignatureAlgorithm, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureAlgorithm, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use sim_identity::{DeviceIdentity, KeyAlgorithm, PrivateKey};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Which servers are trusted.
 #[derive(Clone, Debug)]
@@ -42,12 +44,26 @@ impl TlsVersions {
     }
 }
 
+/// How often the server's certificate chain is verified. Its proof of possession is checked in every handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerChecks {
+    /// In every handshake, as a device does.
+    #[default]
+    Always,
+    /// Once a minute for one and the same chain and name: the signatures in it would only come out the same, and
+    /// a generator that repeats them for every device measures itself.
+    Once,
+}
+
 /// Why a TLS configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFault {
     /// A trust root is not a usable certificate.
     #[error("cannot use the trust root: {0}")]
     TrustRoot(Error),
+    /// Nothing to check servers with.
+    #[error("cannot use the trust root: {0}")]
+    Verifier(VerifierBuilderError),
     /// The versions asked for cannot be offered.
     #[error("cannot configure TLS: {0}")]
     Versions(Error),
@@ -58,7 +74,11 @@ pub enum TlsFault {
 ///
 /// AES-128-GCM and X25519 come first, which is what the embedded stacks in the field prefer and what costs least;
 /// the post-quantum hybrid is not offered. No session is ever resumed.
-pub fn base_config(trust: &Trust, versions: TlsVersions) -> Result<Arc<ClientConfig>, TlsFault> {
+pub fn base_config(
+    trust: &Trust,
+    versions: TlsVersions,
+    checks: ServerChecks,
+) -> Result<Arc<ClientConfig>, TlsFault> {
     let mut roots = RootCertStore::empty();
     match trust {
         Trust::Roots(given) => {
@@ -68,13 +88,102 @@ pub fn base_config(trust: &Trust, versions: TlsVersions) -> Result<Arc<ClientCon
         }
         Trust::Public => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(crypto()))
+    let provider = Arc::new(crypto());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+    let verifier = verifier.map_err(TlsFault::Verifier)?;
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions.list())
-        .map_err(TlsFault::Versions)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(TlsFault::Versions)?;
+    let config = match checks {
+        ServerChecks::Always => config.with_webpki_verifier(verifier),
+        ServerChecks::Once => {
+            config.dangerous().with_custom_certificate_verifier(Arc::new(ChainOnce::new(verifier)))
+        }
+    };
+    let mut config = config.with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// Remembers the last server chain that was found good.
+#[derive(Debug)]
+struct ChainOnce {
+    inner: Arc<WebPkiServerVerifier>,
+    good: RwLock<Option<GoodChain>>,
+}
+
+#[derive(Debug)]
+struct GoodChain {
+    chain: Vec<CertificateDer<'static>>,
+    name: ServerName<'static>,
+    checked: UnixTime,
+}
+
+/// How long a verified chain counts as verified, in seconds.
+const GOOD_FOR: u64 = 60;
+
+impl ChainOnce {
+    fn new(inner: Arc<WebPkiServerVerifier>) -> Self {
+        ChainOnce { inner, good: RwLock::default() }
+    }
+
+    fn knows(
+        &self,
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> bool {
+        let good = self.good.read().unwrap_or_else(PoisonError::into_inner);
+        good.as_ref().is_some_and(|good| {
+            let age = now.as_secs().checked_sub(good.checked.as_secs());
+            age.is_some_and(|age| age < GOOD_FOR)
+                && good.name == *name
+                && good.chain.split_first().is_some_and(|(first, rest)| first == leaf && rest == above)
+        })
+    }
+}
+
+impl ServerCertVerifier for ChainOnce {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.knows(leaf, above, name, now) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let verified = self.inner.verify_server_cert(leaf, above, name, ocsp, now)?;
+        let chain = std::iter::once(leaf).chain(above).map(|c| c.clone().into_owned()).collect();
+        let good = GoodChain { chain, name: name.to_owned(), checked: now };
+        *self.good.write().unwrap_or_else(PoisonError::into_inner) = Some(good);
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 fn crypto() -> CryptoProvider {

@@ -60,10 +60,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Says goodbye as TLS and TCP want it; nobody waits for the other side.
+    /// Sends what is queued and closes. MQTT's DISCONNECT inside TLS already says that nothing was cut off, so no
+    /// close_notify follows it: that would be one more packet for every device.
     pub(crate) async fn close(mut self) {
         let _ = self.flush().await;
-        let _ = self.stream.shutdown().await;
     }
 }
 

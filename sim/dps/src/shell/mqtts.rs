@@ -45,6 +45,8 @@ enum End {
     Gone,
     /// The peer broke the protocol.
     Misused,
+    /// CONNECT was refused, and the peer is to read why.
+    Refused,
 }
 
 impl From<std::io::Error> for End {
@@ -69,7 +71,8 @@ where
         Ok(session) => session.serve(&mut wire, &presented, registrar).await,
         Err(end) => Err(end),
     };
-    if !matches!(ended, Err(End::Misused)) {
+    // After a DISCONNECT, or when the peer is gone, nobody reads a goodbye any more.
+    if matches!(ended, Err(End::Refused)) {
         let _ = wire.stream.shutdown().await;
     }
 }
@@ -134,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if verdict.is_ok() {
             registrar.ledger.connects.add();
         }
-        verdict.map_err(|_| End::Gone)
+        verdict.map_err(|_| End::Refused)
     }
 }
 

@@ -3,12 +3,14 @@
 mod device;
 mod resource;
 mod service;
+mod websocket;
 
 use super::{Owner, accept_tls};
 use crate::registrar::{Registrar, Reply};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -40,14 +42,24 @@ pub(crate) async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, app: A
             (StatusCode::NOT_FOUND, text)
         })
         .with_state(app.clone());
+    let (upgrades, waiting) = (owner.clone(), app.registrar.clone());
     let serve = move |stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| {
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-        let router = router.clone().layer(axum::Extension(Presented(Arc::new(presented))));
+        let presented = Presented(Arc::new(presented));
+        let socket = websocket::Gate {
+            presented: presented.clone(),
+            registrar: waiting.clone(),
+            owner: upgrades.clone(),
+        };
+        let router = router
+            .clone()
+            .layer(axum::Extension(presented))
+            .layer(from_fn_with_state(socket, websocket::gate));
         async move {
             let connection = hyper::server::conn::http1::Builder::new();
             let service = TowerToHyperService::new(router);
             // A peer that breaks HTTP has hurt only itself.
-            let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+            let _ = connection.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         }
     };
     accept_tls(listener, tls, app.registrar, owner, serve).await;
