@@ -15,13 +15,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Which quotas the mock keeps.
+/// How the mock behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
     /// The documented limits of the service: 1,000 registrations a minute, 5 polls in 10 s per device
     Azure,
     /// No limits, for measuring
     Unlimited,
+    /// No limits, but small shares of throttles, errors and lost connections
+    Chaos,
 }
 
 /// `rollcall mock`.
@@ -46,7 +48,7 @@ pub struct MockArgs {
     /// Id scope of the instance
     #[arg(long, value_name = "SCOPE", default_value = ID_SCOPE)]
     pub id_scope: IdScope,
-    /// Quotas to keep
+    /// Quotas it keeps and faults it shows
     #[arg(long, value_enum, default_value_t = Profile::Unlimited)]
     pub profile: Profile,
     /// Write the root that signed the server certificate here, PEM
@@ -85,6 +87,7 @@ pub async fn run(args: MockArgs, output: Output) -> Result<Exit, Failure> {
     let profile = match args.profile {
         Profile::Azure => sim_dps::Profile::Azure,
         Profile::Unlimited => sim_dps::Profile::Unlimited,
+        Profile::Chaos => sim_dps::Profile::Chaos,
     };
     let mock = Mock::spawn(MockConfig {
         listen: args.listen,

@@ -28,6 +28,11 @@ impl Ids {
         self.counter.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A number for what is left to chance.
+    pub fn draw(&self) -> u64 {
+        mix(self.next() ^ self.instance)
+    }
+
     /// Base64 of an 8-byte counter that grows with every write and never repeats.
     pub fn etag(&self) -> String {
         STANDARD.encode((0x1_4f00_0000 + self.next()).to_be_bytes())

@@ -14,5 +14,5 @@ pub mod registrar;
 pub mod shell;
 
 pub use ledger::{LedgerSnapshot, RefusalTrace, RollUpCount};
-pub use registrar::{Profile, Registrar, RegistrarConfig};
+pub use registrar::{Fault, Profile, Registrar, RegistrarConfig};
 pub use shell::{Mock, MockConfig, SpawnError};

@@ -31,6 +31,31 @@ pub enum Profile {
     /// None, for measuring.
     #[default]
     Unlimited,
+    /// No quotas, but small shares of many faults at once, drawn from the seed: see [`Fault`].
+    Chaos,
+}
+
+/// What goes wrong with a request under [`Profile::Chaos`]. `ours:` the shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// 5 %: throttled, come back in a second.
+    Throttle,
+    /// 2 %: an internal error.
+    ServerError,
+    /// 1 %: the connection ends without an answer.
+    HangUp,
+}
+
+impl Fault {
+    /// The fault that a uniformly drawn number stands for, if any.
+    pub const fn of(drawn: u64) -> Option<Fault> {
+        match drawn % 100 {
+            0..5 => Some(Fault::Throttle),
+            5..7 => Some(Fault::ServerError),
+            7 => Some(Fault::HangUp),
+            _ => None,
+        }
+    }
 }
 
 /// How an instance answers.
@@ -57,6 +82,8 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// JSON.
     pub body: String,
+    /// Close the connection in place of sending this.
+    pub hang_up: bool,
 }
 
 /// CAs and groups: what operators write.
@@ -189,6 +216,9 @@ impl Registrar {
         now: OffsetDateTime,
     ) -> Reply {
         self.ledger.registers.add();
+        if let Some(reply) = self.fault(now) {
+            return reply;
+        }
         match self.try_register(id_scope, registration_id, presented, body, now) {
             Ok(reply) | Err(reply) => reply,
         }
@@ -297,12 +327,15 @@ impl Registrar {
             etag: self.ids.registration_etag(now),
             polls,
         });
-        Reply { status: 202, retry_after: Some(self.config.retry_after), body: json(&body) }
+        Reply { status: 202, retry_after: Some(self.config.retry_after), body: json(&body), hang_up: false }
     }
 
     /// Answers a poll of the operation by its device.
     pub fn status(&self, registration_id: &str, operation_id: &str, now: OffsetDateTime) -> Reply {
         self.ledger.polls.add();
+        if let Some(reply) = self.fault(now) {
+            return reply;
+        }
         let key = registration_id.to_ascii_lowercase();
         let mut shard = locked(self.shard(&key));
         let Some(registration) = shard.get_mut(&key).filter(|r| r.operation_id == operation_id) else {
@@ -318,12 +351,17 @@ impl Registrar {
             let state = RegistrationState::assigning(registration.id.as_str());
             let status = RegistrationStatus::Assigning;
             let body = OperationStatus { operation_id, status, registration_state: Some(state) };
-            return Reply { status: 202, retry_after: Some(self.config.retry_after), body: json(&body) };
+            return Reply {
+                status: 202,
+                retry_after: Some(self.config.retry_after),
+                body: json(&body),
+                hang_up: false,
+            };
         }
         self.tell(registration);
         let state = self.state(registration);
         let body = OperationStatus { operation_id, status: state.status, registration_state: Some(state) };
-        Reply { status: 200, retry_after: None, body: json(&body) }
+        Reply { status: 200, retry_after: None, body: json(&body), hang_up: false }
     }
 
     /// Counts a final answer, once.
@@ -422,13 +460,26 @@ impl Registrar {
     }
 
     fn within_register_quota(&self, now: OffsetDateTime) -> Result<(), Reply> {
-        if self.config.profile == Profile::Unlimited {
+        if self.config.profile != Profile::Azure {
             return Ok(());
         }
         let mut window = locked(&self.register_window);
         let window = window.get_or_insert_with(|| Window::new(now));
         let taken = window.take(REGISTRATIONS_PER_MINUTE, Duration::from_secs(60), now);
         taken.map_err(|wait| self.throttle(wait, now))
+    }
+
+    fn fault(&self, now: OffsetDateTime) -> Option<Reply> {
+        if self.config.profile != Profile::Chaos {
+            return None;
+        }
+        Some(match Fault::of(self.ids.draw())? {
+            Fault::Throttle => self.throttle(Duration::from_secs(1), now),
+            Fault::ServerError => {
+                Reply { retry_after: Some(Duration::from_secs(1)), ..self.error(errors::INTERNAL, now) }
+            }
+            Fault::HangUp => Reply { hang_up: true, ..self.error(errors::INTERNAL, now) },
+        })
     }
 
     fn throttle(&self, wait: Duration, now: OffsetDateTime) -> Reply {
@@ -439,7 +490,7 @@ impl Registrar {
     /// An error body with a tracking id of its own.
     pub fn error(&self, refusal: Refusal, now: OffsetDateTime) -> Reply {
         let body = self.error_body(refusal, refusal.message, now);
-        Reply { status: refusal.status(), retry_after: None, body: json(&body) }
+        Reply { status: refusal.status(), retry_after: None, body: json(&body), hang_up: false }
     }
 
     /// The body of an error, with words of the caller's own.
@@ -669,6 +720,23 @@ mod tests {
                 w.registrar.status("dev-1", &begun.operation_id, NOW + Duration::from_secs(6)).status;
             assert_eq!(status, if i < POLLS_PER_WINDOW { 200 } else { 429 });
         }
+    }
+
+    #[test]
+    fn chaos_draws_its_shares_and_repeats_for_a_seed() {
+        let answers = || {
+            let w = world(true, |c| c.profile = Profile::Chaos);
+            let one = |i: u32| w.register(&format!("dev-{i}"), None, "", NOW);
+            (0..400).map(one).map(|r| if r.hang_up { 0 } else { r.status }).collect::<Vec<_>>()
+        };
+        let drawn = answers();
+        // Certificates are signed anew each time; what is drawn is not.
+        let faults = |all: &[u16]| all.iter().map(|&s| if s == 401 { 202 } else { s }).collect::<Vec<_>>();
+        assert_eq!(faults(&drawn), faults(&answers()));
+        let share = |status: u16| drawn.iter().filter(|&&s| s == status).count();
+        assert!(
+            (8..40).contains(&share(429)) && (1..24).contains(&share(500)) && (1..16).contains(&share(0))
+        );
     }
 
     #[test]

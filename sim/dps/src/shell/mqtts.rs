@@ -247,6 +247,9 @@ impl Session {
             }
             Request::Status { rid, operation_id } => (rid, registrar.status(id, &operation_id, now)),
         };
+        if reply.hang_up {
+            return Err(End::Misused);
+        }
         match self.subscribed.or(self.keeps_subscription.then_some(QoS::AtLeastOnce)) {
             Some(qos) => self.send(wire, rid, reply, qos),
             None => Ok(()),

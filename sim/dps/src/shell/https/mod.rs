@@ -85,6 +85,10 @@ fn json_value(status: u16, value: &impl serde::Serialize) -> Response {
 /// A reply of the device API, in HTTP's clothes.
 fn reply(reply: Reply) -> Response {
     let mut response = json_text(reply.status, reply.body);
+    // HTTP leaves no way to say nothing: the error is sent, and the connection ends with it.
+    if reply.hang_up {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(wait) = reply.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
     }
