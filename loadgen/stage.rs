@@ -26,6 +26,8 @@ impl From<SpawnError> for Failure {
         match &error {
             SpawnError::Bind { .. } => Failure::new(Exit::Unreachable, error)
                 .advise("Stop what uses the port, or take another; 0 takes any free one."),
+            SpawnError::State(_) => Failure::usage(error)
+                .advise("Name a file that a mock wrote and none has open, or one that does not exist yet."),
             SpawnError::Identity(_) | SpawnError::Tls(_) => Failure::unexpected(error),
         }
     }
@@ -68,7 +70,9 @@ pub async fn set(
             assign_delay: mock.assign_delay,
             hubs: mock.hubs.clone(),
             profile: Profile::Unlimited,
+            remembers: false,
         },
+        state: None,
         seed: seed.child("mock"),
     };
     let running = Mock::spawn(config).await?;

@@ -32,5 +32,9 @@ mod possession;
 mod refusals;
 #[path = "program/roll_up.rs"]
 mod roll_up;
+#[path = "program/state.rs"]
+mod state;
 #[path = "program/stop.rs"]
 mod stop;
+#[path = "program/transports.rs"]
+mod transports;

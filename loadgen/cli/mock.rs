@@ -51,6 +51,9 @@ pub struct MockArgs {
     /// Quotas it keeps and faults it shows
     #[arg(long, value_enum, default_value_t = Profile::Unlimited)]
     pub profile: Profile,
+    /// Keep CAs, groups and registrations in this file, and take them up again; in memory alone if absent
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// Write the root that signed the server certificate here, PEM
     #[arg(long, value_name = "FILE")]
     pub trust_root: Option<PathBuf>,
@@ -103,7 +106,9 @@ pub async fn run(args: MockArgs, output: Output) -> Result<Exit, Failure> {
             assign_delay: args.assign_delay,
             hubs: args.hub.clone(),
             profile,
+            remembers: false,
         },
+        state: args.state.clone(),
         seed,
     })
     .await?;

@@ -118,7 +118,7 @@ pub(crate) struct Answer {
 
 /// An open transport.
 enum Channel {
-    Mqtt(MqttChannel),
+    Mqtt(Box<MqttChannel>),
     Https(HttpsChannel),
 }
 
@@ -164,8 +164,8 @@ impl Run<'_> {
         let stream = self.connect(identity).await?;
         let id = &identity.registration_id;
         Ok(match self.target.transport {
-            Transport::Mqtt => Channel::Mqtt(MqttChannel::open(self, stream, id).await?),
-            Transport::MqttWs => Channel::Mqtt(MqttChannel::open_ws(self, stream, id).await?),
+            Transport::Mqtt => Channel::Mqtt(Box::new(MqttChannel::open(self, stream, id).await?)),
+            Transport::MqttWs => Channel::Mqtt(Box::new(MqttChannel::open_ws(self, stream, id).await?)),
             Transport::Https => Channel::Https(HttpsChannel::open(self, stream, id).await?),
         })
     }

@@ -11,7 +11,7 @@ use sim_identity::files::{self, FileFault};
 use sim_identity::possession::{self, PossessionFault};
 use sim_identity::{Certificate, pem};
 use sim_protocol::resource::{CertificateBody, CertificateProperties, CertificateResponse, codes};
-use sim_protocol::{CaName, timestamp};
+use sim_protocol::{CaName, InvalidName, timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -32,8 +32,8 @@ pub struct CaRecord {
     pub code: Option<String>,
     /// Changes on every write.
     pub etag: String,
-    uploaded: String,
-    updated: OffsetDateTime,
+    pub(crate) uploaded: String,
+    pub(crate) updated: OffsetDateTime,
 }
 
 /// Why a call on a CA certificate was refused.
@@ -63,6 +63,15 @@ pub enum CaFault {
     /// One more than the documented limit.
     #[error("the limit of {MAX_CERTIFICATES} CA certificates is reached")]
     Limit,
+    /// A name the service does not take.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// A body that is not the JSON asked for.
+    #[error("the body is not the JSON asked for: {0}")]
+    Body(String),
+    /// What was done could not be kept.
+    #[error("the change could not be kept: {0}")]
+    NotKept(String),
 }
 
 impl CaFault {
@@ -78,6 +87,9 @@ impl CaFault {
             CaFault::Possession(PossessionFault::WrongSigner { .. }) => (400, codes::POP_FAILED),
             CaFault::Possession(_) => (400, codes::POP_CODE_MISMATCH),
             CaFault::Limit => (409, codes::LIMIT),
+            CaFault::Name(_) => (400, codes::NAME_INVALID),
+            CaFault::Body(_) => (400, codes::CERTIFICATE_INVALID),
+            CaFault::NotKept(_) => (500, codes::INTERNAL),
         }
     }
 }
@@ -89,6 +101,10 @@ pub struct CaStore {
 }
 
 impl CaStore {
+    pub(crate) fn insert(&mut self, record: CaRecord) {
+        self.records.insert(record.name.clone(), record);
+    }
+
     /// The record of a name.
     pub fn record(&self, name: &CaName) -> Result<&CaRecord, CaFault> {
         self.records.get(name).ok_or_else(|| CaFault::NotFound(name.to_string()))

@@ -2,6 +2,7 @@
 
 use crate::certificates::{CaStore, etag_matches, read_uploaded, sha1_hex};
 use crate::ids::Ids;
+use crate::memory::{Forgotten, GroupMemory, pem_of, unreadable};
 use sim_identity::Certificate;
 use sim_identity::verdict::{Entry, Trust};
 use sim_protocol::attestation::{
@@ -50,6 +51,22 @@ pub struct GroupStore {
 }
 
 impl GroupStore {
+    pub(crate) fn memory(&self) -> Vec<GroupMemory> {
+        let one = |g: &GroupRecord| GroupMemory {
+            document: g.document.clone(),
+            values: match &g.certificates {
+                Certificates::Value(slots) => Some(slots.each_ref().map(|s| s.as_deref().map(pem_of))),
+                Certificates::Reference(_) => None,
+            },
+        };
+        self.groups.values().map(one).collect()
+    }
+
+    pub(crate) fn from_memory(remembered: Vec<GroupMemory>) -> Result<Self, Forgotten> {
+        let groups = remembered.into_iter().map(remember).collect::<Result<_, _>>()?;
+        Ok(GroupStore { groups })
+    }
+
     /// One group as the service API shows it.
     pub fn group(&self, id: &EnrollmentGroupId) -> Result<&EnrollmentGroup, GroupFault> {
         let found = self.groups.get(id).map(|g| &g.document);
@@ -166,6 +183,24 @@ impl GroupStore {
             None => Ok(certificates),
         }
     }
+}
+
+fn remember(memory: GroupMemory) -> Result<(EnrollmentGroupId, GroupRecord), Forgotten> {
+    let GroupMemory { document, values } = memory;
+    let group = |e: &dyn std::fmt::Display| unreadable("enrollment group", e);
+    let id = EnrollmentGroupId::new(document.enrollment_group_id.as_str()).map_err(|e| group(&e))?;
+    let read =
+        |pem: Option<String>| pem.map(|p| read_uploaded(&p).map(Arc::new)).transpose().map_err(|e| group(&e));
+    let certificates = match values {
+        Some([primary, secondary]) => Certificates::Value([read(primary)?, read(secondary)?]),
+        None => {
+            let names =
+                document.attestation.x509.as_ref().and_then(|x| x.ca_references.clone()).unwrap_or_default();
+            let name = |n: Option<String>| n.map(CaName::new).transpose().map_err(|e| group(&e));
+            Certificates::Reference([name(names.primary)?, name(names.secondary)?])
+        }
+    };
+    Ok((id.clone(), GroupRecord { id, document, certificates }))
 }
 
 fn matches_document(if_match: &str, document: &EnrollmentGroup) -> bool {

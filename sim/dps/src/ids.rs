@@ -24,6 +24,16 @@ impl Ids {
         Ids { mix: word("guid"), instance: word("instance"), counter: AtomicU64::new(1), seed }
     }
 
+    /// How far the counter has come.
+    pub(crate) fn position(&self) -> u64 {
+        self.counter.load(Ordering::Relaxed)
+    }
+
+    /// Goes on well behind a remembered position, so that nothing handed out since then can be repeated.
+    pub(crate) fn resume(&self, position: u64) {
+        self.counter.fetch_max(position.saturating_add(1 << 32), Ordering::Relaxed);
+    }
+
     fn next(&self) -> u64 {
         self.counter.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,10 +1,9 @@
 //! What the service says it saw, kept apart from what any client claims, so that the two can be compared.
 
 use serde::{Deserialize, Serialize};
-use sim_identity::Certificate;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// Refusals of one kind: how many, and one of them in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,13 +163,13 @@ impl Ledger {
         });
     }
 
-    /// Notes an assignment by the path that was judged, leaf first.
+    /// Notes an assignment by the way the device came.
     pub(crate) fn note_roll_up(&self, route: &Route, hub: usize, hub_name: &str) {
         self.assigned.add();
         let mut counts = self.roll_up.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (*route.issuer().sha256(), route.group.clone(), hub);
+        let key = (route.issuer, route.group.clone(), hub);
         let count = counts.entry(key).or_insert_with(|| RollUpCount {
-            path: route.path.iter().rev().map(|c| c.display_name()).collect(),
+            path: route.path.clone(),
             group: route.group.clone(),
             hub: hub_name.to_owned(),
             count: 0,
@@ -209,15 +208,12 @@ pub(crate) struct RefusalKind<'a> {
     pub(crate) check: Option<&'a str>,
 }
 
-/// How a device got in: the CAs of its path, nearest first and never none, and the group.
-#[derive(Clone, Debug)]
+/// How devices got in: the names of the CAs on their path from the top down, and the group. Shared by all that
+/// came the same way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Route {
-    pub(crate) path: Vec<Arc<Certificate>>,
+    /// SHA-256 of the certificate that issued the leaf.
+    pub(crate) issuer: [u8; 32],
+    pub(crate) path: Vec<String>,
     pub(crate) group: String,
-}
-
-impl Route {
-    fn issuer(&self) -> &Certificate {
-        &self.path[0]
-    }
 }

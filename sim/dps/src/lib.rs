@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod groups;
 pub mod ids;
 pub mod ledger;
+pub mod memory;
 pub mod registrar;
 pub mod shell;
 

@@ -8,6 +8,9 @@ use crate::certificates::CaStore;
 use crate::groups::GroupStore;
 use crate::ids::{Ids, mix};
 use crate::ledger::{Ledger, RefusalKind, Route};
+use crate::memory::{
+    Change, ControlMemory, Forgotten, Moment, OutcomeMemory, RegistrationMemory, unreadable,
+};
 use sim_identity::verdict::{Judgement, SignatureMemo, Trust, Verdict, judge};
 use sim_identity::{Certificate, Seed};
 use sim_protocol::errors::{self, Refusal};
@@ -71,6 +74,8 @@ pub struct RegistrarConfig {
     pub hubs: Vec<String>,
     /// Quotas kept.
     pub profile: Profile,
+    /// Whether replies carry the change that must be kept before they are sent.
+    pub remembers: bool,
 }
 
 /// An answer on the device API, before a transport dresses it.
@@ -84,6 +89,14 @@ pub struct Reply {
     pub body: String,
     /// Close the connection in place of sending this.
     pub hang_up: bool,
+    /// What must be kept before this is sent.
+    pub change: Option<Change>,
+}
+
+impl Reply {
+    fn new(status: u16, retry_after: Option<Duration>, body: &impl serde::Serialize) -> Self {
+        Reply { status, retry_after, body: json(body), hang_up: false, change: None }
+    }
 }
 
 /// CAs and groups: what operators write.
@@ -93,6 +106,8 @@ pub struct Instance {
     pub authorities: CaStore,
     /// Enrollment groups.
     pub groups: GroupStore,
+    /// Grows with every write.
+    pub(crate) generation: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -149,6 +164,9 @@ const SHARDS: usize = 64;
 /// CA certificates kept parsed between registrations.
 const MAX_INTERNED: usize = 4096;
 
+/// SHA-256 of the certificate that issued a leaf, and the group that admits it.
+type Way = ([u8; 32], String);
+
 /// One DPS instance.
 #[derive(Debug)]
 pub struct Registrar {
@@ -164,6 +182,7 @@ pub struct Registrar {
     registrations: Vec<Mutex<HashMap<String, Registration>>>,
     hasher: RandomState,
     register_window: Mutex<Option<Window>>,
+    routes: Mutex<HashMap<Way, Arc<Route>>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -183,6 +202,7 @@ impl Registrar {
             registrations: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             register_window: Mutex::default(),
+            routes: Mutex::default(),
             config,
         }
     }
@@ -201,6 +221,7 @@ impl Registrar {
     pub fn write<T>(&self, change: impl FnOnce(&mut Instance, &Ids) -> T) -> T {
         let mut instance = locked(&self.instance);
         let result = change(&mut instance, &self.ids);
+        instance.generation += 1;
         let trust = Arc::new(instance.groups.trust(&instance.authorities));
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
         result
@@ -297,12 +318,18 @@ impl Registrar {
         // `ours:` the service's hash is not published; rendezvous hashing is deterministic and spreads evenly.
         let weight = |hub: usize| mix(fnv(id.key().as_bytes()) ^ fnv(hubs[hub].as_bytes()));
         match candidates.max_by_key(|&hub| weight(hub)) {
-            Some(hub) => {
-                let route = Route { path: judgement.path[1..].to_vec(), group: group.to_string() };
-                Outcome::Assigned { hub, route: Arc::new(route) }
-            }
+            Some(hub) => Outcome::Assigned { hub, route: self.route(group, &judgement.path[1..]) },
             None => Outcome::NoHub,
         }
+    }
+
+    /// The way that these CAs, nearest first, and this group make; one for all devices that come by it.
+    fn route(&self, group: &EnrollmentGroupId, path: &[Arc<Certificate>]) -> Arc<Route> {
+        let issuer = path.first().map(|c| *c.sha256()).unwrap_or_default();
+        let mut routes = locked(&self.routes);
+        let names = || path.iter().rev().map(|c| c.display_name()).collect();
+        let way = routes.entry((issuer, group.to_string()));
+        way.or_insert_with(|| Arc::new(Route { issuer, path: names(), group: group.to_string() })).clone()
     }
 
     /// Starts an operation and answers 202.
@@ -316,7 +343,7 @@ impl Registrar {
             MapEntry::Occupied(known) => (known.get().created, known.get().polls),
             MapEntry::Vacant(_) => (now, Window::new(now)),
         };
-        entry.insert_entry(Registration {
+        let begun = Registration {
             id,
             operation_id,
             ready_at: now + self.config.assign_delay,
@@ -326,8 +353,77 @@ impl Registrar {
             updated: now,
             etag: self.ids.registration_etag(now),
             polls,
-        });
-        Reply { status: 202, retry_after: Some(self.config.retry_after), body: json(&body), hang_up: false }
+        };
+        let change = self.config.remembers.then(|| self.change(&begun));
+        entry.insert_entry(begun);
+        Reply { change, ..Reply::new(202, Some(self.config.retry_after), &body) }
+    }
+
+    fn change(&self, registration: &Registration) -> Change {
+        let memory = RegistrationMemory {
+            id: registration.id.clone(),
+            operation_id: registration.operation_id.clone(),
+            ready_at: Moment::of(registration.ready_at),
+            outcome: match &registration.outcome {
+                Outcome::Assigned { hub, route } => OutcomeMemory::Assigned {
+                    hub: self.config.hubs[*hub].clone(),
+                    route: Route::clone(route),
+                },
+                Outcome::Disabled => OutcomeMemory::Disabled,
+                Outcome::NoHub => OutcomeMemory::NoHub,
+            },
+            created: Moment::of(registration.created),
+            updated: Moment::of(registration.updated),
+            etag: registration.etag.clone(),
+        };
+        Change { key: registration.id.key(), record: Some(json(&memory)) }
+    }
+
+    /// CAs and groups as text, to be kept, and the generation they are of.
+    pub fn control_memory(&self) -> (u64, String) {
+        self.read(|instance| (instance.generation, json(&ControlMemory::of(instance, self.ids.position()))))
+    }
+
+    /// Takes up CAs and groups again.
+    pub fn restore_control(&self, text: &str) -> Result<(), Forgotten> {
+        let memory: ControlMemory =
+            serde_json::from_str(text).map_err(|e| unreadable("CAs and groups", e))?;
+        self.ids.resume(memory.counter);
+        let instance = memory.instance()?;
+        self.write(|current, _| *current = instance);
+        Ok(())
+    }
+
+    /// Takes up one registration again. Its final answer counts as told: the ledger begins anew with the mock.
+    ///
+    /// A hub that is no longer linked leaves the registration without one.
+    pub fn restore_registration(&self, text: &str) -> Result<(), Forgotten> {
+        let memory: RegistrationMemory =
+            serde_json::from_str(text).map_err(|e| unreadable("registration", e))?;
+        let moment = |m: &Moment| m.moment().ok_or_else(|| unreadable("registration", "its date"));
+        let outcome = match memory.outcome {
+            OutcomeMemory::Assigned { hub, route } => match self.config.hubs.iter().position(|h| *h == hub) {
+                Some(hub) => Outcome::Assigned { hub, route: Arc::new(route) },
+                None => Outcome::NoHub,
+            },
+            OutcomeMemory::Disabled => Outcome::Disabled,
+            OutcomeMemory::NoHub => Outcome::NoHub,
+        };
+        let updated = moment(&memory.updated)?;
+        let registration = Registration {
+            ready_at: moment(&memory.ready_at)?,
+            created: moment(&memory.created)?,
+            polls: Window::new(updated),
+            updated,
+            outcome,
+            told: true,
+            id: memory.id,
+            operation_id: memory.operation_id,
+            etag: memory.etag,
+        };
+        let key = registration.id.key();
+        locked(self.shard(&key)).insert(key, registration);
+        Ok(())
     }
 
     /// Answers a poll of the operation by its device.
@@ -351,17 +447,12 @@ impl Registrar {
             let state = RegistrationState::assigning(registration.id.as_str());
             let status = RegistrationStatus::Assigning;
             let body = OperationStatus { operation_id, status, registration_state: Some(state) };
-            return Reply {
-                status: 202,
-                retry_after: Some(self.config.retry_after),
-                body: json(&body),
-                hang_up: false,
-            };
+            return Reply::new(202, Some(self.config.retry_after), &body);
         }
         self.tell(registration);
         let state = self.state(registration);
         let body = OperationStatus { operation_id, status: state.status, registration_state: Some(state) };
-        Reply { status: 200, retry_after: None, body: json(&body), hang_up: false }
+        Reply::new(200, None, &body)
     }
 
     /// Counts a final answer, once.
@@ -437,10 +528,11 @@ impl Registrar {
         found.into_values().collect()
     }
 
-    /// Forgets a registration; false if there was none.
-    pub fn delete_registration(&self, registration_id: &str) -> bool {
+    /// Forgets a registration; `None` if there was none.
+    pub fn delete_registration(&self, registration_id: &str) -> Option<Change> {
         let key = registration_id.to_ascii_lowercase();
-        locked(self.shard(&key)).remove(&key).is_some()
+        let removed = locked(self.shard(&key)).remove(&key);
+        removed.map(|_| Change { key, record: None })
     }
 
     fn public_state(&self, registration: &Registration, now: OffsetDateTime) -> RegistrationState {
@@ -490,7 +582,7 @@ impl Registrar {
     /// An error body with a tracking id of its own.
     pub fn error(&self, refusal: Refusal, now: OffsetDateTime) -> Reply {
         let body = self.error_body(refusal, refusal.message, now);
-        Reply { status: refusal.status(), retry_after: None, body: json(&body), hang_up: false }
+        Reply::new(refusal.status(), None, &body)
     }
 
     /// The body of an error, with words of the caller's own.
@@ -588,6 +680,7 @@ mod tests {
             assign_delay: Duration::from_secs(5),
             hubs: vec!["a.example".into(), "b.example".into()],
             profile: Profile::Unlimited,
+            remembers: false,
         };
         change(&mut config);
         let registrar = Registrar::new(config, &Seed::from_number(3));
@@ -720,6 +813,26 @@ mod tests {
                 w.registrar.status("dev-1", &begun.operation_id, NOW + Duration::from_secs(6)).status;
             assert_eq!(status, if i < POLLS_PER_WINDOW { 200 } else { 429 });
         }
+    }
+
+    #[test]
+    fn an_instance_that_is_remembered_serves_the_same_records_again() {
+        let w = world(true, |c| c.remembers = true);
+        let begun = w.register("dev-1", None, "", NOW);
+        let operation = operation(&begun);
+        let later = NOW + Duration::from_secs(9);
+        let before = w.registrar.status("dev-1", &operation.operation_id, later).body;
+        let again = Registrar::new(w.registrar.config().clone(), &Seed::from_number(99));
+        again.restore_control(&w.registrar.control_memory().1).expect("CAs and groups");
+        let kept = begun.change.and_then(|c| c.record).expect("a change to keep");
+        again.restore_registration(&kept).expect("a registration");
+        assert_eq!(again.status("dev-1", &operation.operation_id, later).body, before);
+        // All but the counter, which has moved on.
+        let rest = |(_, text): (u64, String)| text.split_once(',').map(|(_, rest)| rest.to_owned());
+        assert_eq!(rest(again.control_memory()), rest(w.registrar.control_memory()));
+        let w = World { registrar: again, fleet: w.fleet };
+        assert_eq!(w.register("dev-2", None, "", NOW).status, 202, "the CA is still verified");
+        assert!(w.registrar.restore_registration("{}").is_err());
     }
 
     #[test]

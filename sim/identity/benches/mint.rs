@@ -1,4 +1,5 @@
 //! What minting costs beside its bound: one key generation and one signature.
+#![expect(clippy::expect_used, reason = "a benchmark that cannot go on says so by panicking")]
 
 use divan::{Bencher, counter::ItemsCount};
 use sim_identity::fleet::FleetPlan;

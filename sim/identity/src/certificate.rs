@@ -3,6 +3,7 @@
 //! The parser is lenient on purpose (X.509 v1 must pass where the service lets it pass); what is malformed in a
 //! way that matters is kept as a fact and judged in [`crate::verdict`], not here.
 
+use crate::der::split;
 use crate::signature::{self, SignatureFault};
 use aws_lc_rs::digest;
 use std::fmt;
@@ -301,16 +302,16 @@ impl fmt::Debug for Certificate {
 /// The SubjectPublicKeyInfo of a DER certificate, found without parsing the rest: enough to check that a TLS peer
 /// holds the key, whatever else is wrong with its certificate.
 pub fn subject_public_key_info(der: &[u8]) -> Option<&[u8]> {
-    let (_, _, certificate, _) = crate::der::split(der)?;
-    let (_, _, mut rest, _) = crate::der::split(certificate)?;
+    let certificate = split(der)?.content;
+    let mut rest = split(certificate)?.content;
     if rest.first() == Some(&0xa0) {
-        rest = crate::der::split(rest)?.3;
+        rest = split(rest)?.rest;
     }
     // serialNumber, signature, issuer, validity and subject come first (RFC 5280 section 4.1).
     for _ in 0..5 {
-        rest = crate::der::split(rest)?.3;
+        rest = split(rest)?.rest;
     }
-    crate::der::split(rest).map(|(_, whole, _, _)| whole)
+    split(rest).map(|element| element.whole)
 }
 
 /// SHA-256 of some bytes.

@@ -70,10 +70,20 @@ pub(crate) fn common_name(text: &str) -> Vec<u8> {
     tlv(SEQUENCE, &[&tlv(SET, &[&attribute])])
 }
 
-/// Splits the first element off: (tag, whole element, its content, what follows). Definite lengths of up to
-/// four bytes only, as DER has them.
-pub(crate) fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
-    let (&tag, rest) = bytes.split_first()?;
+/// The first element of some bytes, and what follows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Element<'a> {
+    /// Header and content.
+    pub(crate) whole: &'a [u8],
+    /// Content alone.
+    pub(crate) content: &'a [u8],
+    /// What follows.
+    pub(crate) rest: &'a [u8],
+}
+
+/// Splits the first element off. Definite lengths of up to four bytes only, as DER has them.
+pub(crate) fn split(bytes: &[u8]) -> Option<Element<'_>> {
+    let (_tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = if first < 0x80 {
         (usize::from(first), rest)
@@ -83,7 +93,7 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
     };
     let content = rest.get(..length)?;
     let header = bytes.len() - rest.len();
-    Some((tag, &bytes[..header + length], content, &rest[length..]))
+    Some(Element { whole: &bytes[..header + length], content, rest: &rest[length..] })
 }
 
 /// Object identifiers, encoded.
@@ -117,8 +127,11 @@ mod tests {
             let mut whole = tlv(4, &[&content]);
             let length = whole.len();
             whole.push(9);
-            assert_eq!(split(&whole), Some((4, &whole[..length], content.as_slice(), &[9][..])));
-            assert_eq!(split(&whole[..length - 1]), if size == 0 { None } else { split(&whole[..0]) });
+            assert_eq!(
+                split(&whole),
+                Some(Element { whole: &whole[..length], content: &content, rest: &[9] })
+            );
+            assert_eq!(split(&whole[..length - 1]), None);
         }
         assert_eq!(split(&[0x30, 0x80, 0, 0]), None);
     }

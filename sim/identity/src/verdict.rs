@@ -212,7 +212,10 @@ pub struct Judgement {
 ///
 /// Bounded; when full, what comes later is simply computed again.
 #[derive(Debug, Default)]
-pub struct SignatureMemo(Mutex<HashMap<([u8; 32], [u8; 32]), Result<(), SignatureFault>>>);
+pub struct SignatureMemo(Mutex<HashMap<Link, Result<(), SignatureFault>>>);
+
+/// SHA-256 of a certificate and of the one above it.
+type Link = ([u8; 32], [u8; 32]);
 
 impl SignatureMemo {
     const CAPACITY: usize = 4096;

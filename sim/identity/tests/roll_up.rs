@@ -1,4 +1,5 @@
 //! The roll-up rule, on certificates minted for the purpose, and beside a verifier we did not write.
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 use sim_identity::fleet::FleetPlan;
 use sim_identity::verdict::{Check, Entry, SignatureMemo, Trust, Verdict, judge};

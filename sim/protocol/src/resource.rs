@@ -166,6 +166,8 @@ pub mod codes {
     pub const NOT_FOUND: &str = "IH404001";
     /// `ours:` more than 25 CA certificates.
     pub const LIMIT: &str = "IH409001";
+    /// `ours:` the service could not do its work.
+    pub const INTERNAL: &str = "IH500001";
     /// Stale etag (seen).
     pub const ETAG_MISMATCH: &str = "IH412001";
     /// `ours:` no bearer token.

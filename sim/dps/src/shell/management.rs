@@ -1,7 +1,7 @@
 //! Management, away from the protocol ports: health and ledger, read only, on loopback.
 
 use super::Owner;
-use crate::registrar::Registrar;
+use super::service::Service;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -11,12 +11,13 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// Serves the management port until cancelled.
-pub(crate) async fn accept(listener: TcpListener, registrar: Arc<Registrar>, owner: Owner) {
-    let ledger = |State(registrar): State<Arc<Registrar>>| async move { Json(registrar.ledger.snapshot()) };
+pub(crate) async fn accept(listener: TcpListener, service: Arc<Service>, owner: Owner) {
+    let ledger =
+        |State(service): State<Arc<Service>>| async move { Json(service.registrar.ledger.snapshot()) };
     let app = Router::new()
         .route("/health", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))
         .route("/ledger", get(ledger))
-        .with_state(registrar);
+        .with_state(service);
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let service = TowerToHyperService::new(app.clone());

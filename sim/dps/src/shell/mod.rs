@@ -7,17 +7,24 @@
 
 mod clock;
 mod https;
+mod journal;
 mod management;
 mod mqtts;
+mod service;
 mod tls;
+
+pub use journal::JournalFault;
 
 use crate::ledger::LedgerSnapshot;
 use crate::registrar::{Registrar, RegistrarConfig};
+use journal::Journal;
 use rustls::ServerConfig;
+use service::Service;
 use sim_identity::authority::ServerIdentity;
 use sim_identity::{IssueError, Seed};
 use sim_protocol::sas::SharedKey;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -43,6 +50,8 @@ pub struct MockConfig {
     pub service_key: SharedKey,
     /// How the instance answers.
     pub registrar: RegistrarConfig,
+    /// Where CAs, groups and registrations are kept; in memory alone when absent.
+    pub state: Option<PathBuf>,
     /// Everything the mock makes up follows from it.
     pub seed: Seed,
 }
@@ -63,6 +72,9 @@ pub enum SpawnError {
     /// The server certificate could not be minted.
     #[error("cannot mint the server certificate: {0}")]
     Identity(#[from] IssueError),
+    /// The state file cannot be used.
+    #[error(transparent)]
+    State(#[from] JournalFault),
     /// The server certificate cannot be used.
     #[error("cannot use the server certificate: {0}")]
     Tls(#[from] rustls::Error),
@@ -75,7 +87,7 @@ pub struct Mock {
     https: SocketAddr,
     management: SocketAddr,
     trust_root: Vec<u8>,
-    registrar: Arc<Registrar>,
+    service: Arc<Service>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -92,13 +104,16 @@ impl Mock {
         };
         let trust_root = server.trust_root.clone();
         let tls = Arc::new(tls::server_config(&server)?);
-        let registrar = Arc::new(Registrar::new(config.registrar, &config.seed));
+        let answers = RegistrarConfig { remembers: config.state.is_some(), ..config.registrar };
+        let registrar = Registrar::new(answers, &config.seed);
+        let journal = config.state.as_deref().map(|path| Journal::open(path, &registrar)).transpose()?;
+        let service = Arc::new(Service { registrar, journal });
         let mock = Mock {
             mqtts: local(&mqtts, config.listen, config.mqtts_port),
             https: local(&https, config.listen, config.https_port),
             management: local(&management, IpAddr::V4(Ipv4Addr::LOCALHOST), config.management_port),
             trust_root,
-            registrar: registrar.clone(),
+            service: service.clone(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
@@ -106,12 +121,12 @@ impl Mock {
         mock.tasks.spawn(owner.clone().run(mqtts::accept(
             mqtts,
             tls.clone(),
-            registrar.clone(),
+            service.clone(),
             owner.clone(),
         )));
-        let app = https::App { registrar: registrar.clone(), service_key: Arc::new(config.service_key) };
+        let app = https::App { service: service.clone(), service_key: Arc::new(config.service_key) };
         mock.tasks.spawn(owner.clone().run(https::accept(https, tls, app, owner.clone())));
-        mock.tasks.spawn(owner.clone().run(management::accept(management, registrar, owner)));
+        mock.tasks.spawn(owner.clone().run(management::accept(management, service, owner)));
         Ok(mock)
     }
 
@@ -137,7 +152,7 @@ impl Mock {
 
     /// What the service saw so far.
     pub fn ledger(&self) -> LedgerSnapshot {
-        self.registrar.ledger.snapshot()
+        self.service.registrar.ledger.snapshot()
     }
 
     /// Stops accepting, ends every connection and waits for their tasks.
@@ -197,7 +212,7 @@ const OPENING: std::time::Duration = std::time::Duration::from_secs(30);
 async fn accept_tls<F, Fut>(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
-    registrar: Arc<Registrar>,
+    service: Arc<Service>,
     owner: Owner,
     serve: F,
 ) where
@@ -211,17 +226,17 @@ async fn accept_tls<F, Fut>(
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             continue;
         };
-        registrar.ledger.connections.add();
-        let (acceptor, registrar, serve) = (acceptor.clone(), registrar.clone(), serve.clone());
+        service.registrar.ledger.connections.add();
+        let (acceptor, service, serve) = (acceptor.clone(), service.clone(), serve.clone());
         owner.spawn(async move {
             // Answers are small and someone waits for each of them.
             let _ = stream.set_nodelay(true);
             match tokio::time::timeout(OPENING, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    registrar.ledger.tls_handshakes.add();
+                    service.registrar.ledger.tls_handshakes.add();
                     serve(stream).await;
                 }
-                Ok(Err(_)) | Err(_) => registrar.ledger.tls_failures.add(),
+                Ok(Err(_)) | Err(_) => service.registrar.ledger.tls_failures.add(),
             }
         });
     }

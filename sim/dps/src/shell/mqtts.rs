@@ -3,8 +3,9 @@
 //! Not a broker: only the documented topics exist. Where the service's answer to misuse is unknown, the
 //! connection is closed, which is the only refusal that MQTT 3.1.1 leaves. `ours:` all of these choices.
 
-use super::{OPENING, Owner, accept_tls, clock};
-use crate::registrar::{Registrar, Reply};
+use super::service::Service;
+use super::{OPENING, Owner, accept_tls};
+use crate::registrar::Reply;
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
     Codec, ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe,
@@ -27,16 +28,16 @@ const MAX_PACKET: usize = MAX_MESSAGE + 1024;
 pub(crate) async fn accept(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
-    registrar: Arc<Registrar>,
+    service: Arc<Service>,
     owner: Owner,
 ) {
-    let serving = registrar.clone();
+    let serving = service.clone();
     let serve = move |stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| {
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-        let registrar = serving.clone();
-        async move { converse(stream, presented, &registrar).await }
+        let service = serving.clone();
+        async move { converse(stream, presented, &service).await }
     };
-    accept_tls(listener, tls, registrar, owner, serve).await;
+    accept_tls(listener, tls, service, owner, serve).await;
 }
 
 /// Why a conversation ends. Only for reading the code: nobody is told.
@@ -62,13 +63,13 @@ impl From<CodecError> for End {
 }
 
 /// Speaks with one device over any stream, until either side ends it.
-pub(crate) async fn converse<S>(stream: S, presented: Vec<CertificateDer<'static>>, registrar: &Registrar)
+pub(crate) async fn converse<S>(stream: S, presented: Vec<CertificateDer<'static>>, service: &Service)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut wire = Wire::new(stream);
-    let ended = match wire.open(registrar).await {
-        Ok(session) => session.serve(&mut wire, &presented, registrar).await,
+    let ended = match wire.open(service).await {
+        Ok(session) => session.serve(&mut wire, &presented, service).await,
         Err(end) => Err(end),
     };
     // After a DISCONNECT, or when the peer is gone, nobody reads a goodbye any more.
@@ -122,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Reads CONNECT and answers it.
-    async fn open(&mut self, registrar: &Registrar) -> Result<Session, End> {
+    async fn open(&mut self, service: &Service) -> Result<Session, End> {
         let first = tokio::time::timeout(OPENING, self.next()).await.map_err(|_| End::Gone)?;
         let verdict = match first {
             Ok(Packet::Connect(connect)) => Session::accept(connect),
@@ -135,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.put(Packet::ConnAck(ConnAck::new(code, false)))?;
         self.flush().await?;
         if verdict.is_ok() {
-            registrar.ledger.connects.add();
+            service.registrar.ledger.connects.add();
         }
         verdict.map_err(|_| End::Refused)
     }
@@ -180,7 +181,7 @@ impl Session {
         mut self,
         wire: &mut Wire<S>,
         presented: &[CertificateDer<'static>],
-        registrar: &Registrar,
+        service: &Service,
     ) -> Result<(), End> {
         loop {
             let packet = match self.patience {
@@ -190,7 +191,7 @@ impl Session {
                 None => wire.next().await?,
             };
             match packet {
-                Packet::Publish(publish) => self.answer(wire, publish, presented, registrar)?,
+                Packet::Publish(publish) => self.answer(wire, publish, presented, service).await?,
                 Packet::Subscribe(subscribe) => self.subscribe(wire, &subscribe)?,
                 Packet::Unsubscribe(unsubscribe) => {
                     self.subscribed = None;
@@ -224,12 +225,12 @@ impl Session {
         wire.put(Packet::SubAck(SubAck::new(subscribe.pkid, codes.collect())))
     }
 
-    fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,
         publish: Publish,
         presented: &[CertificateDer<'static>],
-        registrar: &Registrar,
+        service: &Service,
     ) -> Result<(), End> {
         if publish.qos == QoS::ExactlyOnce || publish.payload.len() > MAX_MESSAGE {
             return Err(End::Misused);
@@ -239,13 +240,12 @@ impl Session {
         if publish.qos == QoS::AtLeastOnce {
             wire.put(Packet::PubAck(PubAck::new(publish.pkid)))?;
         }
-        let now = clock::now();
         let (scope, id) = (&self.user.id_scope, &self.user.registration_id);
         let (rid, reply) = match request {
             Request::Register { rid } => {
-                (rid, registrar.register(scope, id, presented, &publish.payload, now))
+                (rid, service.register(scope, id, presented, &publish.payload).await)
             }
-            Request::Status { rid, operation_id } => (rid, registrar.status(id, &operation_id, now)),
+            Request::Status { rid, operation_id } => (rid, service.status(id, &operation_id)),
         };
         if reply.hang_up {
             return Err(End::Misused);

@@ -3,7 +3,6 @@
 //! Source: DPS documentation, "How to use X.509 certificates over HTTPS"; the same core as behind MQTT.
 
 use super::{App, Presented, reply};
-use crate::shell::clock;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, Path, State};
@@ -26,7 +25,7 @@ async fn register(
     Path((id_scope, registration_id)): Path<(String, String)>,
     body: Bytes,
 ) -> Response {
-    let answer = app.registrar.register(&id_scope, &registration_id, &presented.0, &body, clock::now());
+    let answer = app.service.register(&id_scope, &registration_id, &presented.0, &body).await;
     let accepted = answer.status == 202;
     let mut response = reply(answer);
     // A capture shows the register URL itself here, not the operation's.
@@ -40,5 +39,5 @@ async fn status(
     State(app): State<App>,
     Path((_, registration_id, operation_id)): Path<(String, String, String)>,
 ) -> Response {
-    reply(app.registrar.status(&registration_id, &operation_id, clock::now()))
+    reply(app.service.status(&registration_id, &operation_id))
 }

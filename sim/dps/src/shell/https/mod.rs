@@ -1,12 +1,13 @@
 //! HTTPS: the device, service and resource-manager APIs behind one port, told apart by path.
 
 mod device;
+mod enrollment;
 mod resource;
-mod service;
 mod websocket;
 
 use super::{Owner, accept_tls};
-use crate::registrar::{Registrar, Reply};
+use crate::registrar::Reply;
+use crate::shell::service::Service;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -23,7 +24,7 @@ use tokio::net::TcpListener;
 /// What handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
-    pub(crate) registrar: Arc<Registrar>,
+    pub(crate) service: Arc<Service>,
     pub(crate) service_key: Arc<SharedKey>,
 }
 
@@ -35,20 +36,20 @@ pub(crate) struct Presented(pub(crate) Arc<Vec<CertificateDer<'static>>>);
 pub(crate) async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, app: App, owner: Owner) {
     let router = Router::new()
         .merge(resource::routes())
-        .merge(service::routes())
+        .merge(enrollment::routes())
         .merge(device::routes())
         .fallback(|request: Request| async move {
             let text = format!("no such resource: {} {}", request.method(), request.uri().path());
             (StatusCode::NOT_FOUND, text)
         })
         .with_state(app.clone());
-    let (upgrades, waiting) = (owner.clone(), app.registrar.clone());
+    let (upgrades, waiting) = (owner.clone(), app.service.clone());
     let serve = move |stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| {
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let presented = Presented(Arc::new(presented));
         let socket = websocket::Gate {
             presented: presented.clone(),
-            registrar: waiting.clone(),
+            service: waiting.clone(),
             owner: upgrades.clone(),
         };
         let router = router
@@ -62,7 +63,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, app: A
             let _ = connection.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         }
     };
-    accept_tls(listener, tls, app.registrar, owner, serve).await;
+    accept_tls(listener, tls, app.service, owner, serve).await;
 }
 
 fn if_match(headers: &HeaderMap) -> Option<&str> {

@@ -1,7 +1,8 @@
 //! The resource manager's part: CA certificates of the instance.
 
 use super::{App, if_match, json_value};
-use crate::certificates::{CaFault, CaRecord};
+use crate::certificates::{CaFault, CaRecord, CaStore};
+use crate::ids::Ids;
 use crate::shell::clock;
 use axum::Router;
 use axum::body::Bytes;
@@ -58,14 +59,8 @@ fn answer(result: Result<CertificateResponse, CaFault>) -> Response {
     }
 }
 
-fn name(text: &str) -> Result<CaName, Response> {
-    CaName::new(text).map_err(|e| problem(400, codes::NAME_INVALID, &e.to_string()))
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
-    serde_json::from_slice(body).map_err(|e| {
-        problem(400, codes::CERTIFICATE_INVALID, &format!("the body is not the JSON asked for: {e}"))
-    })
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, CaFault> {
+    serde_json::from_slice(body).map_err(|e| CaFault::Body(e.to_string()))
 }
 
 /// The collection's path as the caller spelled it, for the `id` of the answers.
@@ -73,19 +68,28 @@ fn collection(path: &str) -> String {
     path.split_once("/certificates").map_or(path, |(before, _)| before).to_owned() + "/certificates"
 }
 
+/// Changes a record and answers with what became of it, once that is kept.
+async fn change(
+    app: &App,
+    uri: &Uri,
+    change: impl FnOnce(&mut CaStore, &Ids) -> Result<CaRecord, CaFault>,
+) -> Result<CertificateResponse, CaFault> {
+    let changed = app.service.write(|instance, ids| change(&mut instance.authorities, ids)).await;
+    let record = changed.map_err(|e| CaFault::NotKept(e.to_string()))??;
+    Ok(record.response(&collection(uri.path())))
+}
+
 async fn list(State(app): State<App>, uri: Uri, _: Path<InstanceParts>) -> Response {
     let collection = collection(uri.path());
-    let value = app.registrar.read(|i| i.authorities.records().map(|r| r.response(&collection)).collect());
+    let value =
+        app.service.registrar.read(|i| i.authorities.records().map(|r| r.response(&collection)).collect());
     json_value(200, &CertificateList { value })
 }
 
 async fn show(State(app): State<App>, uri: Uri, Path(parts): Path<RecordParts>) -> Response {
-    let name = match name(&parts.3) {
-        Ok(name) => name,
-        Err(response) => return response,
-    };
     let shown = |r: &CaRecord| r.response(&collection(uri.path()));
-    answer(app.registrar.read(|i| i.authorities.record(&name).map(shown)))
+    let find = |name: CaName| app.service.registrar.read(|i| i.authorities.record(&name).map(shown));
+    answer(CaName::new(parts.3).map_err(CaFault::from).and_then(find))
 }
 
 async fn upload(
@@ -95,14 +99,15 @@ async fn upload(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (name, body) = match (name(&parts.3), parse::<PutCertificate>(&body)) {
-        (Ok(name), Ok(body)) => (name, body.body()),
-        (Err(response), _) | (_, Err(response)) => return response,
+    let put = async {
+        let name = CaName::new(parts.3)?;
+        let body = parse::<PutCertificate>(&body)?.body();
+        let put = |store: &mut CaStore, ids: &Ids| {
+            store.put(name, body, if_match(&headers), ids, clock::now()).cloned()
+        };
+        change(&app, &uri, put).await
     };
-    answer(app.registrar.write(|i, ids| {
-        let put = i.authorities.put(name, body, if_match(&headers), ids, clock::now());
-        put.map(|r| r.response(&collection(uri.path())))
-    }))
+    answer(put.await)
 }
 
 async fn generate_code(
@@ -111,14 +116,14 @@ async fn generate_code(
     Path(parts): Path<RecordParts>,
     headers: HeaderMap,
 ) -> Response {
-    let name = match name(&parts.3) {
-        Ok(name) => name,
-        Err(response) => return response,
+    let generated = async {
+        let name = CaName::new(parts.3)?;
+        let generate = |store: &mut CaStore, ids: &Ids| {
+            store.generate_code(&name, if_match(&headers), ids, clock::now()).cloned()
+        };
+        change(&app, &uri, generate).await
     };
-    answer(app.registrar.write(|i, ids| {
-        let made = i.authorities.generate_code(&name, if_match(&headers), ids, clock::now());
-        made.map(|r| r.response(&collection(uri.path())))
-    }))
+    answer(generated.await)
 }
 
 async fn verify(
@@ -128,22 +133,24 @@ async fn verify(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (name, body) = match (name(&parts.3), parse::<VerifyCertificate>(&body)) {
-        (Ok(name), Ok(body)) => (name, body),
-        (Err(response), _) | (_, Err(response)) => return response,
+    let verified = async {
+        let name = CaName::new(parts.3)?;
+        let proof = parse::<VerifyCertificate>(&body)?.certificate;
+        let verify = |store: &mut CaStore, ids: &Ids| {
+            store.verify(&name, &proof, if_match(&headers), ids, clock::now()).cloned()
+        };
+        change(&app, &uri, verify).await
     };
-    answer(app.registrar.write(|i, ids| {
-        let proven = i.authorities.verify(&name, &body.certificate, if_match(&headers), ids, clock::now());
-        proven.map(|r| r.response(&collection(uri.path())))
-    }))
+    answer(verified.await)
 }
 
 async fn delete(State(app): State<App>, Path(parts): Path<RecordParts>, headers: HeaderMap) -> Response {
-    let name = match name(&parts.3) {
-        Ok(name) => name,
-        Err(response) => return response,
+    let deleted = async {
+        let name = CaName::new(parts.3)?;
+        let deleted = app.service.write(|i, _| i.authorities.delete(&name, if_match(&headers))).await;
+        deleted.map_err(|e| CaFault::NotKept(e.to_string()))?
     };
-    match app.registrar.write(|i, _| i.authorities.delete(&name, if_match(&headers))) {
+    match deleted.await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(fault) => refused(&fault),
     }

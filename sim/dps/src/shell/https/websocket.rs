@@ -4,7 +4,7 @@
 //! many frames; all of that is accepted (RFC 6455, MQTT 3.1.1 section 6).
 
 use super::Presented;
-use crate::registrar::Registrar;
+use crate::shell::service::Service;
 use crate::shell::{Owner, mqtts};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -27,7 +27,7 @@ use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) presented: Presented,
-    pub(super) registrar: Arc<Registrar>,
+    pub(super) service: Arc<Service>,
     pub(super) owner: Owner,
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     owner.spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-            mqtts::converse(bytes_of(socket), gate.presented.0.to_vec(), &gate.registrar).await;
+            mqtts::converse(bytes_of(socket), gate.presented.0.to_vec(), &gate.service).await;
         }
     });
     let headers = [

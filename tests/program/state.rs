@@ -1,0 +1,43 @@
+//! A mock with a state file forgets nothing that it acknowledged, however it ends.
+
+use crate::refusals::minted_under_a_verified_root;
+use crate::world::{Mock, World};
+
+const STATE: &str = "--state instance.db";
+
+#[test]
+fn a_mock_that_was_killed_serves_the_same_records_with_the_same_etags() {
+    let world = World::new();
+    // Dropping a mock kills it; it gets no chance to tidy up.
+    let first = Mock::start_with(&world, STATE);
+    minted_under_a_verified_root(&world, &first);
+    first.register("fleet/dev-00000.chain.pem", "fleet/dev-00000.key.pem", "").exits(0);
+    let show = |mock: &Mock<'_>, what: &str| mock.operate(&format!("{what} --json")).exits(0).json();
+    let shown = ["ca show root", "group show line-1", "registration show dev-00000"];
+    let before = shown.map(|what| show(&first, what));
+    drop(first);
+    for round in 0..3 {
+        let again = Mock::start_with(&world, STATE);
+        let after = shown.map(|what| show(&again, what));
+        assert_eq!(after, before, "after kill {round}");
+        again.register("fleet/dev-00001.chain.pem", "fleet/dev-00001.key.pem", "").exits(0);
+    }
+    let last = Mock::start_with(&world, STATE);
+    let listed = show(&last, "registration list --group line-1");
+    assert_eq!(listed["value"].as_array().map(Vec::len), Some(2), "{listed}");
+    last.operate("registration delete dev-00001").exits(0);
+    last.operate("ca delete root").exits(0);
+    drop(last);
+    let empty = Mock::start_with(&world, STATE);
+    empty.operate("registration show dev-00001").exits(3);
+    empty.operate("ca show root").exits(3);
+}
+
+#[test]
+fn a_state_file_that_is_none_is_named() {
+    let world = World::new();
+    world.write("instance.db", "not a database");
+    let refused =
+        world.rollcall("mock --mqtts-port 0 --https-port 0 --management-port 0 --state instance.db").exits(2);
+    assert!(refused.stderr.contains("instance.db"), "{refused}");
+}
