@@ -38,10 +38,10 @@ impl fmt::Debug for Secret {
 /// Which instance to talk to, and with which credentials.
 #[derive(Args, Clone, Debug)]
 pub struct Connection {
-    /// Address of the resource manager: https://management.azure.com, or the https address of the mock
+    /// Address of the resource manager: `https://management.azure.com`, or the https address of the mock
     #[arg(long, value_name = "URL", env = "ROLLCALL_ENDPOINT", global = true, help_heading = "Connection")]
     pub endpoint: Option<String>,
-    /// Address of the service API, https://NAME.azure-devices-provisioning.net [default: that of --endpoint]
+    /// Address of the service API, `https://NAME.azure-devices-provisioning.net` [default: that of --endpoint]
     #[arg(long, value_name = "URL", global = true, help_heading = "Connection")]
     pub service_endpoint: Option<String>,
     /// Root that signed the server's certificate; no other is trusted then

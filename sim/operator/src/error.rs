@@ -209,13 +209,14 @@ fn code_and_message(body: &[u8]) -> (Option<String>, String) {
 }
 
 fn known_forms(body: &[u8]) -> Option<(Option<String>, String)> {
+    // A struct would also be read from an array of its fields, which no error body is.
+    let value: Value = serde_json::from_slice(body).ok().filter(Value::is_object)?;
     if let Ok(ResourceError { error }) = serde_json::from_slice(body) {
         return Some((Some(error.code), error.message));
     }
     if let Ok(error) = serde_json::from_slice::<ServiceError>(body) {
         return Some((Some(error.error_code.to_string()), error.message));
     }
-    let value: Value = serde_json::from_slice(body).ok()?;
     let message = value.get("message").or_else(|| value.get("Message"))?.as_str()?.to_owned();
     let code = match value.get("code") {
         Some(Value::String(text)) => Some(text.clone()),
