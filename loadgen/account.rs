@@ -52,9 +52,9 @@ pub struct Facts<'a> {
 pub fn record(
     facts: &Facts<'_>,
     measured: &Recorder,
-    wall: Duration,
     ledger: Option<&LedgerSnapshot>,
 ) -> Result<Record, Failure> {
+    let wall = measured.wall();
     let bad = bad_devices(facts);
     let assigned = if facts.admits { facts.planned - bad } else { 0 };
     let mut record = Record {
@@ -111,12 +111,10 @@ fn stats(name: &str, histogram: &Histogram<u64>) -> Result<PhaseStats, Failure> 
     PhaseStats::from_histogram(name, histogram).map_err(Failure::unexpected)
 }
 
-/// The phases that happened; waiting stands before the polls it led to.
+/// The phases that happened.
 fn phases(clocks: &Clocks) -> Result<Vec<PhaseStats>, Failure> {
     let named = Phase::ALL.iter().map(|&p| (p.as_str(), &clocks.phases[p as usize]));
-    let mut all: Vec<(&str, &Histogram<u64>)> = named.collect();
-    all.insert(Phase::Poll as usize, ("wait", &clocks.wait));
-    all.into_iter().filter(|(_, h)| !h.is_empty()).map(|(name, h)| stats(name, h)).collect()
+    named.filter(|(_, h)| !h.is_empty()).map(|(name, h)| stats(name, h)).collect()
 }
 
 fn ledger_of(l: &LedgerSnapshot) -> Ledger {

@@ -9,8 +9,8 @@ use scenarios::{Arrival, Load, WhenFull};
 use sim_device::{Attempt, Device, Outcome, Phase, Target, attempt};
 use sim_identity::DeviceIdentity;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Instant;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -72,16 +72,25 @@ pub struct Run {
 }
 
 /// Plays the run on `workers` threads and returns their recorders, joined. Blocks.
-pub fn play(run: &Arc<Run>, workers: usize, start: Instant) -> Recorder {
+///
+/// Each thread makes one throw-away handshake's worth of cryptography first: the provider gathers entropy at its
+/// first use in a thread, which takes longer than a whole attempt and belongs to no device.
+pub fn play(run: &Arc<Run>, workers: usize) -> Recorder {
     // No worker without a slot or a device of its own.
     let most = usize::try_from(run.count).unwrap_or(usize::MAX).min(run.load.slots());
     let workers = workers.clamp(1, most.max(1));
+    let (ready, started) = (Barrier::new(workers), OnceLock::new());
+    let shard = |worker| {
+        sim_device::warm_up(&run.target.tls);
+        ready.wait();
+        play_shard(run, worker, workers, *started.get_or_init(sim_device::now))
+    };
+    let shard = &shard;
     let recorders: Vec<Recorder> = std::thread::scope(|scope| {
-        let handles: Vec<_> =
-            (0..workers).map(|worker| scope.spawn(move || play_shard(run, worker, workers, start))).collect();
+        let handles: Vec<_> = (0..workers).map(|worker| scope.spawn(move || shard(worker))).collect();
         handles.into_iter().filter_map(|h| h.join().ok()).collect()
     });
-    let mut joined = Recorder::new(start);
+    let mut joined = Recorder::new(*started.get_or_init(sim_device::now));
     for recorder in &recorders {
         joined.add(recorder);
     }

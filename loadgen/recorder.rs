@@ -34,8 +34,6 @@ pub struct ReasonKey {
 pub struct Clocks {
     /// By [`Phase`].
     pub phases: Vec<Histogram<u64>>,
-    /// Time spent waiting because the service asked for it.
-    pub wait: Histogram<u64>,
     /// finished - started, of devices that were assigned.
     pub service: Histogram<u64>,
     /// finished - due, of devices that were assigned.
@@ -48,7 +46,6 @@ impl Clocks {
     fn new() -> Self {
         Clocks {
             phases: Phase::ALL.iter().map(|_| histogram()).collect(),
-            wait: histogram(),
             service: histogram(),
             response: histogram(),
             unsuccessful: histogram(),
@@ -56,13 +53,13 @@ impl Clocks {
     }
 
     fn all_mut(&mut self) -> impl Iterator<Item = &mut Histogram<u64>> {
-        let Clocks { phases, wait, service, response, unsuccessful } = self;
-        phases.iter_mut().chain([wait, service, response, unsuccessful])
+        let Clocks { phases, service, response, unsuccessful } = self;
+        phases.iter_mut().chain([service, response, unsuccessful])
     }
 
     fn all(&self) -> impl Iterator<Item = &Histogram<u64>> {
-        let Clocks { phases, wait, service, response, unsuccessful } = self;
-        phases.iter().chain([wait, service, response, unsuccessful])
+        let Clocks { phases, service, response, unsuccessful } = self;
+        phases.iter().chain([service, response, unsuccessful])
     }
 
     fn note(&mut self, phases: &Phases) {
@@ -73,9 +70,6 @@ impl Clocks {
         }
         for &took in &phases.polls {
             record(&mut self.phases[Phase::Poll as usize], took);
-        }
-        if !phases.waited.is_zero() {
-            record(&mut self.wait, phases.waited);
         }
     }
 }
@@ -127,6 +121,11 @@ impl Recorder {
             minting: Duration::ZERO,
             last_finish: start,
         }
+    }
+
+    /// From the start to the end of the last attempt.
+    pub fn wall(&self) -> Duration {
+        self.last_finish - self.start
     }
 
     fn second(&mut self, moment: Instant) -> &mut Second {

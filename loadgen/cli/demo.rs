@@ -37,14 +37,20 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit, Failure> {
             )?
         }
     };
-    output.line("A factory is about to ship devices. Will the Device Provisioning Service let them in?");
-    output.line("");
-    let show = Show { output, narrate: &|line| output.line(line) };
+    let story = |line: String| {
+        if !output.quiet {
+            output.line(line);
+        }
+    };
+    story(
+        "A factory is about to ship devices. Will the Device Provisioning Service let them in?\n".to_owned(),
+    );
+    let show = Show { output, narrate: &story };
     let record = conduct(&script, ShardOf::WHOLE, false, &out, &show).await?;
-    output.line("");
+    story(String::new());
     output.line(reports::summary(&record));
     output.line(format_args!("record    {}", out.join("run.json").display()));
     output.line(format_args!("page      {}", out.join("run.html").display()));
-    output.line("next      rollcall mock, rollcall ca, rollcall mint and rollcall run do the same step by step: see --help");
+    story("next      rollcall mock, rollcall ca, rollcall mint and rollcall run do the same step by step: see --help".to_owned());
     Ok(exit_of(&record))
 }

@@ -160,11 +160,14 @@ fn hierarchy_name(text: &str) -> Result<String, String> {
 }
 
 /// Mints what the flags ask for.
-pub fn run(args: MintArgs, output: Output) -> Result<Exit, Failure> {
+///
+/// # Errors
+/// With [`Exit::Interrupted`] when `stop` was set meanwhile; what was written is taken back.
+pub fn run(args: MintArgs, output: Output, stop: &AtomicBool) -> Result<Exit, Failure> {
     let with = |json: bool| Output { json: output.json || json, ..output };
     match args.what {
         MintWhat::Ca(args) => ca(&args, with(args.json)),
-        MintWhat::Fleet(args) => fleet(&args, with(args.json)),
+        MintWhat::Fleet(args) => fleet(&args, with(args.json), stop),
     }
     .map(|()| Exit::Good)
 }
@@ -333,8 +336,8 @@ fn refuse_existing(dir: &Path, mut names: impl Iterator<Item = String>) -> Resul
     }
 }
 
-fn fleet(args: &MintFleetArgs, output: Output) -> Result<(), Failure> {
-    let job = Job::prepare(args, output)?;
+fn fleet(args: &MintFleetArgs, output: Output, stop: &AtomicBool) -> Result<(), Failure> {
+    let job = Job::prepare(args, output, stop)?;
     let started = instant();
     match &args.out {
         Some(out) => write_fleet(&job, out, args.force, started, output)?,
@@ -352,7 +355,8 @@ fn fleet(args: &MintFleetArgs, output: Output) -> Result<(), Failure> {
 }
 
 /// A fleet that can be minted: whatever the user could have got wrong has been checked.
-struct Job {
+struct Job<'a> {
+    stop: &'a AtomicBool,
     fleet: Fleet,
     template: Template,
     defect: Option<Defect>,
@@ -366,8 +370,8 @@ struct DevicePem {
     key: String,
 }
 
-impl Job {
-    fn prepare(args: &MintFleetArgs, output: Output) -> Result<Self, Failure> {
+impl<'a> Job<'a> {
+    fn prepare(args: &MintFleetArgs, output: Output, stop: &'a AtomicBool) -> Result<Self, Failure> {
         if args.defect == Some(Defect::GroupDisabled) {
             let message =
                 format!("cannot mint the defect `{}`: it is a state of the service", Defect::GroupDisabled);
@@ -391,6 +395,7 @@ impl Job {
         }
         let fleet = Self::fleet(&plan, issuer, args)?;
         Ok(Job {
+            stop,
             fleet,
             template: args.registration_id.clone(),
             defect: args.defect,
@@ -415,6 +420,9 @@ impl Job {
     }
 
     fn device(&self, index: u64) -> Result<DevicePem, Failure> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Failure::new(Exit::Interrupted, "minting was interrupted; no file was left behind"));
+        }
         let id = self.template.registration_id(index).map_err(|fault| unnamed(&self.template, fault))?;
         let failure = |fault: &dyn std::fmt::Display| {
             Failure::unexpected(format!("cannot mint device {index}: {fault}"))
@@ -452,7 +460,13 @@ fn file_names(name: &str) -> [String; 2] {
     [format!("{name}.chain.pem"), format!("{name}.key.pem")]
 }
 
-fn write_fleet(job: &Job, out: &Path, force: bool, started: Instant, output: Output) -> Result<(), Failure> {
+fn write_fleet(
+    job: &Job<'_>,
+    out: &Path,
+    force: bool,
+    started: Instant,
+    output: Output,
+) -> Result<(), Failure> {
     if !force {
         let names = job.indices.clone().flat_map(|index| file_names(&job.template.render(index)));
         refuse_existing(out, names)?;
@@ -472,7 +486,7 @@ fn write_fleet(job: &Job, out: &Path, force: bool, started: Instant, output: Out
 }
 
 /// Mints on every core until the fleet is complete or something fails; tells which devices were written.
-fn write_devices(job: &Job, out: &Path, progress: &Progress) -> (Vec<u64>, Result<(), Failure>) {
+fn write_devices(job: &Job<'_>, out: &Path, progress: &Progress) -> (Vec<u64>, Result<(), Failure>) {
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
     let work = || {
@@ -509,7 +523,7 @@ fn died() -> Failure {
 }
 
 /// Writes the fleet to standard output in the order of its indices; a reader that has enough ends it.
-fn stream_fleet(job: &Job, started: Instant, output: Output) -> Result<(), Failure> {
+fn stream_fleet(job: &Job<'_>, started: Instant, output: Output) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     // A bar would be drawn between the lines of the result.
     let interactive = output.interactive() && !stdout.is_terminal();
@@ -538,7 +552,7 @@ fn stream_fleet(job: &Job, started: Instant, output: Output) -> Result<(), Failu
 }
 
 /// Mints a batch on every core, each a part of it.
-fn batch_text(job: &Job, batch: &Range<u64>) -> Result<String, Failure> {
+fn batch_text(job: &Job<'_>, batch: &Range<u64>) -> Result<String, Failure> {
     let part = |start: u64| -> Result<String, Failure> {
         let mut text = String::new();
         for index in start..start.saturating_add(STREAM_STEP).min(batch.end) {
@@ -605,7 +619,7 @@ mod tests {
 
     fn mint(line: &str) -> Result<Exit, Failure> {
         let Program::Mint(args) = Program::try_parse_from(line.split(' ')).map_err(Failure::usage)?;
-        run(args, QUIET)
+        run(args, QUIET, &AtomicBool::new(false))
     }
 
     fn count(dir: &Path) -> usize {

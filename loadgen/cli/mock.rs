@@ -1,19 +1,18 @@
 //! `rollcall mock`: serves the mock until it is stopped.
 
 use super::output::Output;
-use super::{random_seed, write_file};
+use super::{random_seed, stop_signal, write_file};
 use crate::exit::{Exit, Failure};
 use crate::stage::{ID_SCOPE, server_names, service_key};
 use clap::{Args, ValueEnum};
 use scenarios::parse_duration;
 use sim_dps::{Mock, MockConfig, RegistrarConfig};
-use sim_identity::pem;
+use sim_identity::{Seed, pem};
 use sim_protocol::IdScope;
 use sim_protocol::sas::SharedKey;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How the mock behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,6 +71,9 @@ pub struct MockArgs {
     /// A linked hub; repeatable
     #[arg(long, value_name = "HOST", default_value = "hub-1.azure-devices.net")]
     pub hub: Vec<String>,
+    /// Draw everything the mock makes up, its keys and faults included, from this number; from entropy if absent
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// Print one line of JSON when ready
     #[arg(long)]
     pub json: bool,
@@ -79,7 +81,7 @@ pub struct MockArgs {
 
 /// Serves until Ctrl-C or SIGTERM.
 pub async fn run(args: MockArgs, output: Output) -> Result<Exit, Failure> {
-    let seed = random_seed();
+    let seed = args.seed.map_or_else(random_seed, Seed::from_number);
     let key = match &args.service_key {
         Some(text) => SharedKey::from_base64(text).map_err(|fault| {
             Failure::usage(format!("cannot use the service key: {fault}"))
@@ -116,12 +118,7 @@ pub async fn run(args: MockArgs, output: Output) -> Result<Exit, Failure> {
         write_file(path, pem::encode("CERTIFICATE", mock.trust_root()).as_bytes(), false)?;
     }
     announce(&args, &mock, &key, Output { json: args.json, ..output });
-    let waits = |error| Failure::unexpected(format!("cannot wait for a signal to stop: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(waits)?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed.map_err(waits)?,
-        _ = terminate.recv() => {}
-    }
+    stop_signal().await?;
     mock.shutdown().await;
     Ok(Exit::Good)
 }

@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use rustls_pki_types::{CertificateDer, ServerName};
-use sim_identity::certificate::CommonName;
+use sim_identity::certificate::{CommonName, NameMatch, compare_names};
 use sim_identity::files::FileFault;
 use sim_identity::{Certificate, DeviceIdentity, Issuer, IssuerFault, KeyAlgorithm, Seed, files};
 use sim_protocol::RegistrationId;
@@ -23,9 +23,11 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 use time::OffsetDateTime;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long work that was given up, a name look-up for instance, may keep the program from ending.
 const LAST_ORDERS: Duration = Duration::from_secs(1);
@@ -78,10 +80,14 @@ pub enum Command {
 pub fn run(cli: Cli) -> Exit {
     let output = Output { json: false, quiet: cli.quiet };
     let ended = runtime().and_then(|runtime| {
-        let ended = runtime.block_on(dispatch(cli.command, output));
+        let ended = runtime.block_on(async {
+            let _handled = survive_file_size_limit();
+            dispatch(cli.command, output).await
+        });
         runtime.shutdown_timeout(LAST_ORDERS);
         ended
     });
+    let ended = ended.and_then(|exit| output::all_was_written().map(|()| exit));
     ended.unwrap_or_else(|failure| {
         output::failure(&failure);
         failure.exit
@@ -99,7 +105,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 async fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
     match command {
         Command::Demo(args) => demo::run(args, output).await,
-        Command::Mint(args) => mint::run(args, output),
+        Command::Mint(args) => mint_until_stopped(args, output).await,
         Command::Mock(args) => mock::run(args, output).await,
         Command::Register(args) => register::run(args, output).await,
         Command::Ca(args) => operator::ca(args, output).await.map(|()| Exit::Good),
@@ -107,6 +113,41 @@ async fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Registration(args) => operator::registration(args, output).await.map(|()| Exit::Good),
         Command::Run(args) => run::run(args, output).await,
     }
+}
+
+/// Mints beside the runtime; the first signal to stop ends it, and what it wrote is taken back.
+async fn mint_until_stopped(args: mint::MintArgs, output: Output) -> Result<Exit, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = stop.clone();
+    let mut minting = tokio::task::spawn_blocking(move || mint::run(args, output, &seen));
+    let ended = tokio::select! {
+        ended = &mut minting => ended,
+        asked = stop_signal() => {
+            asked?;
+            stop.store(true, Ordering::Relaxed);
+            minting.await
+        }
+    };
+    ended.unwrap_or_else(|error| Err(Failure::unexpected(format!("minting ended badly: {error}"))))
+}
+
+/// Until the user presses Ctrl-C or the system asks the program to end.
+pub(crate) async fn stop_signal() -> Result<(), Failure> {
+    let fault = |error| Failure::unexpected(format!("cannot wait for a signal to stop: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed.map_err(fault),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// SIGXFSZ, on Linux and the BSDs: a file has reached the size limit of the process.
+const FILE_SIZE_LIMIT: i32 = 25;
+
+/// Lets a write beyond the limit of file sizes fail like one to a full disk, in place of ending the program with
+/// half-written files left behind. Holds while the returned value lives.
+fn survive_file_size_limit() -> Option<tokio::signal::unix::Signal> {
+    signal(SignalKind::from_raw(FILE_SIZE_LIMIT)).ok()
 }
 
 /// The exit statuses as the help shows them.
@@ -117,8 +158,8 @@ fn exit_statuses() -> String {
         (Exit::Usage, "a flag, a file or a scenario that cannot be used"),
         (Exit::Refused, "the service refuses"),
         (Exit::Unreachable, "the target does not answer, or a port cannot be had"),
-        (Exit::Invalid, "the sums do not add up or the generator was the limit: the result is invalid"),
-        (Exit::GateFailed, "a gate failed"),
+        (Exit::Invalid, "the sums do not add up: the result is invalid"),
+        (Exit::GateFailed, "devices fared otherwise than the scenario means"),
         (Exit::Interrupted, "interrupted; what was measured so far is written"),
     ];
     let mut text = "Exit statuses:".to_owned();
@@ -294,7 +335,30 @@ pub fn read_issuer(cert: &Path, key: &Path, chain: Option<&Path>) -> Result<Issu
             IssuerFault::NoKeyCertSign { .. } => "Give a CA whose keyUsage has keyCertSign.",
         })
     })?;
-    Ok(issuer.with_chain(above))
+    let issuer = issuer.with_chain(above);
+    check_chain(&issuer, cert, chain.unwrap_or(cert))?;
+    Ok(issuer)
+}
+
+/// Each certificate above a CA must have issued the one before: what is sent along otherwise helps no device.
+fn check_chain(issuer: &Issuer, cert: &Path, chain: &Path) -> Result<(), Failure> {
+    let mut below = issuer.certificate();
+    for above in issuer.above() {
+        if compare_names(above.subject_der(), below.issuer_der()) == NameMatch::Different
+            || below.verify_signed_by(above).is_err()
+        {
+            let (subject, child) = (above.subject(), below.subject());
+            let fault = format!(
+                "cannot use {} with {}: `{subject}` did not issue `{child}`",
+                chain.display(),
+                cert.display()
+            );
+            return Err(Failure::usage(fault)
+                .advise("Give the CAs above the issuing one, nearest first, and no others."));
+        }
+        below = above;
+    }
+    Ok(())
 }
 
 /// Reads a device: its chain, leaf first, and the leaf's key. Registers as `id`, or else as the leaf's CN.

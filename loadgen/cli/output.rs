@@ -1,12 +1,29 @@
 //! Where words go: results to stdout, talk to stderr, and neither anywhere else.
 #![expect(clippy::print_stderr, reason = "the one place that prints")]
 
+use crate::exit::Failure;
 use serde::Serialize;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Writes to stdout. Whoever closed it, `head` for instance, has seen enough: what is left is not an error.
+/// Whether something for stdout was lost.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes to stdout. Whoever closed it, `head` for instance, has seen enough: what is left is not an error. Any
+/// other failure is remembered, for the exit status.
 fn print(text: std::fmt::Arguments<'_>) {
-    let _ = std::io::stdout().write_fmt(text);
+    let written = std::io::stdout().write_fmt(text).and_then(|()| std::io::stdout().flush());
+    if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
+        LOST.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Fails if a result could not be written to stdout.
+pub(crate) fn all_was_written() -> Result<(), Failure> {
+    if LOST.load(Ordering::Relaxed) {
+        return Err(Failure::unexpected("cannot write the result to standard output"));
+    }
+    Ok(())
 }
 
 /// What the user asked to see.

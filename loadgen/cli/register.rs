@@ -72,7 +72,7 @@ pub struct RegisterArgs {
     #[arg(long, value_enum, default_value_t = Tls::Any)]
     pub tls: Tls,
     /// The longest the attempt may take
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = some_time)]
     pub timeout: Duration,
     /// Allow an address that is not on this machine
     #[arg(long)]
@@ -80,6 +80,13 @@ pub struct RegisterArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(Duration::ZERO) => Err("an attempt needs some time".to_owned()),
+        other => other.map_err(|fault| fault.to_string()),
+    }
 }
 
 impl RegisterArgs {
@@ -121,8 +128,12 @@ pub async fn run(args: RegisterArgs, output: Output) -> Result<Exit, Failure> {
         timeout: args.timeout,
     };
     let device = Device { identity };
+    sim_device::warm_up(&target.tls);
     let made = attempt(&target, &device).await;
     tell(&args, &device, &made, output);
+    if let Some(help) = advice(&made.outcome) {
+        output.talk(format_args!("  help: {help}"));
+    }
     conclude(&args, &made.outcome)
 }
 
@@ -130,9 +141,6 @@ fn tell(args: &RegisterArgs, device: &Device, made: &Attempt, output: Output) {
     let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
     let once = Phase::ALL.into_iter().filter_map(|p| made.phases.of(p).map(|took| (p, took)));
     let mut phases: Vec<(String, Duration)> = once.map(|(p, took)| (p.to_string(), took)).collect();
-    if !made.phases.waited.is_zero() {
-        phases.push(("wait".to_owned(), made.phases.waited));
-    }
     phases.extend(made.phases.polls.iter().map(|&took| ("poll".to_owned(), took)));
     let listed: Vec<Value> =
         phases.iter().map(|(name, took)| json!({ "phase": name, "us": micros(*took) })).collect();
@@ -195,6 +203,20 @@ fn sentence(outcome: &Outcome) -> String {
     }
 }
 
+/// What to look at when the service says no; it does not say more than its code to a device.
+fn advice(outcome: &Outcome) -> Option<&'static str> {
+    Some(match outcome {
+        Outcome::Refused(r) if r.code.is_some_and(|c| c / 1000 == 401) => {
+            "Check the id scope, that the CA is verified (`rollcall ca list`), that the chain is sent up to it, that \
+             a group is on it, and that the CN is the registration id."
+        }
+        Outcome::Refused(r) if r.code.is_some_and(|c| c / 1000 == 400) => "Check the registration id.",
+        Outcome::Disabled => "Enable the group: `rollcall group update NAME --enable`.",
+        Outcome::TimedOut { phase: Phase::Wait } => "The service asked to wait longer than --timeout allows.",
+        _ => return None,
+    })
+}
+
 fn conclude(args: &RegisterArgs, outcome: &Outcome) -> Result<Exit, Failure> {
     let place = format!("{}:{}", args.host, args.port());
     match outcome {
@@ -207,10 +229,13 @@ fn conclude(args: &RegisterArgs, outcome: &Outcome) -> Result<Exit, Failure> {
             format!("cannot reach {place}, at {phase}: {}", cause.as_str()),
         )
         .advise("Check host, port and --trust-root, and that the service is running.")),
+        Outcome::TimedOut { phase: Phase::Wait } => Ok(Exit::Unreachable),
         Outcome::TimedOut { phase } => {
             Err(Failure::new(Exit::Unreachable, format!("no answer from {place} while waiting for {phase}"))
                 .advise("Check that the service is running, or allow more with --timeout."))
         }
-        Outcome::ProtocolError { .. } | Outcome::Shed | Outcome::Interrupted => Ok(Exit::Unexpected),
+        Outcome::ProtocolError { what, .. } => Err(Failure::unexpected(format!("{place} does not speak the protocol: it sent {what}"))
+            .advise("Check that the port is that of the transport; a mock has one for mqtt and one for mqtt-ws and https.")),
+        Outcome::Shed | Outcome::Interrupted => Ok(Exit::Unexpected),
     }
 }

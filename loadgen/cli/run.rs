@@ -10,7 +10,7 @@ use crate::recorder::Recorder;
 use crate::stage::{self, Stage};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use reports::{Ended, Record, ScenarioText, VerdictKind};
+use reports::{Ended, OutcomeKind, Record, ScenarioText, VerdictKind};
 use scenarios::{
     Override, SHIPPED, Scenario, ServiceTarget, Target as ScenarioTarget, Tls, Transport, Verification,
     VerifyServer,
@@ -59,7 +59,7 @@ pub struct RunArgs {
 pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     let output = Output { json: args.json, ..output };
     let script = Script::load(&args.scenario, &args.set)?;
-    let out = args.out.unwrap_or_else(|| Path::new("rollcall-results").join(&script.scenario.name));
+    let out = args.out.unwrap_or_else(|| Path::new("rollcall-results").join(slug(&script.scenario.name)));
     let show = Show { output, narrate: &|line| output.talk(line) };
     let record = conduct(&script, args.shard, args.live, &out, &show).await?;
     match record.to_json() {
@@ -72,9 +72,19 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     Ok(exit_of(&record))
 }
 
+/// A scenario's name as that of a directory: nothing that means something in a path.
+fn slug(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
+    let slug: String = name.chars().map(plain).take(64).collect();
+    if slug.trim_matches('-').is_empty() { "unnamed".to_owned() } else { slug }
+}
+
 /// The exit status that a record's verdict stands for.
 pub fn exit_of(record: &Record) -> Exit {
+    let nobody_answered =
+        record.planned > 0 && record.outcomes.count(OutcomeKind::Unreachable) == record.planned;
     match record.verdict.kind {
+        VerdictKind::GateFailed if nobody_answered => Exit::Unreachable,
         VerdictKind::Good => Exit::Good,
         VerdictKind::GateFailed => Exit::GateFailed,
         VerdictKind::Invalid => Exit::Invalid,
@@ -100,9 +110,16 @@ impl Script {
         let shipped =
             SHIPPED.iter().find(|(file, _)| *file == name || file.strip_suffix(".toml") == Some(name));
         let (file, text, base) = match shipped {
-            Some((file, text)) if !path.exists() => ((*file).to_owned(), (*text).to_owned(), PathBuf::new()),
+            Some((file, text)) if !path.is_file() => ((*file).to_owned(), (*text).to_owned(), PathBuf::new()),
             _ => {
-                let bytes = read_file(path, "scenario")?;
+                let known =
+                    SHIPPED.iter().map(|(file, _)| file.trim_end_matches(".toml")).collect::<Vec<_>>();
+                let bytes = read_file(path, "scenario").map_err(|failure| {
+                    failure.advise(format!(
+                        "Give the path of a scenario file, or a shipped one: {}.",
+                        known.join(", ")
+                    ))
+                })?;
                 let text = String::from_utf8(bytes).map_err(|_| {
                     Failure::usage(format!("cannot read scenario {name}: it is not UTF-8 text"))
                 })?;
@@ -149,7 +166,25 @@ pub async fn conduct(
 ) -> Result<Record, Failure> {
     let scenario = &script.scenario;
     let descriptors = descriptors(scenario)?;
+    let fresh = !out.exists();
     create_dir(out)?;
+    let played = play_script(script, shard, live, out, show, descriptors).await;
+    if played.is_err() && fresh {
+        // Nothing was written: an empty directory would only look like a result.
+        let _ = std::fs::remove_dir(out);
+    }
+    played
+}
+
+async fn play_script(
+    script: &Script,
+    shard: ShardOf,
+    live: bool,
+    out: &Path,
+    show: &Show<'_>,
+    descriptors: (u64, u64),
+) -> Result<Record, Failure> {
+    let scenario = &script.scenario;
     let moment = now();
     let ca = Ca::prepare(scenario, &script.base, moment)?;
     let scene = Scene::open(script, &ca, live, show).await?;
@@ -174,10 +209,16 @@ pub async fn conduct(
         stop: Stop::default(),
     });
     let started_utc = timestamp::ticks(now());
-    let start = super::instant();
-    let (measured, ended) = perform(&run, scenario.limits.grace, start, show).await?;
-    let after = Scene::ledger_of(&scene.witness).await?;
-    let ledger = after.zip(before).map(|(after, before)| after.since(&before));
+    let (measured, ended) = perform(&run, scenario.limits.grace, show).await?;
+    let mut notes = notes(scenario, &run);
+    // Whatever became of the service, what was measured is written.
+    let after = Scene::ledger_of(&scene.witness).await;
+    let lost = after
+        .as_ref()
+        .err()
+        .map(|failure| format!("the service's ledger could not be read after the run: {failure}"));
+    notes.extend(lost.clone());
+    let ledger = after.ok().flatten().zip(before).map(|(after, before)| after.since(&before));
     let facts = Facts {
         command: std::env::args().collect(),
         started_utc,
@@ -192,9 +233,13 @@ pub async fn conduct(
         admits: scene.admits,
         group: scene.group,
         descriptors,
-        notes: notes(scenario, &run),
+        notes,
     };
-    let record = account::record(&facts, &measured, measured.last_finish - start, ledger.as_ref())?;
+    let mut record = account::record(&facts, &measured, ledger.as_ref())?;
+    if let Some(why) = lost {
+        record.verdict.kind = VerdictKind::Invalid;
+        record.verdict.reasons.insert(0, why);
+    }
     write(&record, out)?;
     if let Witness::Embedded(stage) = scene.witness {
         stage.mock.shutdown().await;
@@ -417,7 +462,7 @@ fn mint(
             for position in first..(first + BATCH).min(count) {
                 made.push((position, devices.device(shard.device(position as u64))?));
             }
-            bar.inc(BATCH as u64);
+            bar.inc((first + BATCH).min(count) as u64 - first as u64);
         }
     };
     let parts: Result<Vec<_>, Failure> = std::thread::scope(|scope| {
@@ -442,14 +487,10 @@ fn bar(length: u64, what: &'static str, output: Output) -> ProgressBar {
 }
 
 /// Plays the run while the user watches and may stop it.
-async fn perform(
-    run: &Arc<Run>,
-    grace: Duration,
-    start: std::time::Instant,
-    show: &Show<'_>,
-) -> Result<(Recorder, Ended), Failure> {
+async fn perform(run: &Arc<Run>, grace: Duration, show: &Show<'_>) -> Result<(Recorder, Ended), Failure> {
     let played = run.clone();
-    let mut playing = tokio::task::spawn_blocking(move || play(&played, cores(), start));
+    let start = super::instant();
+    let mut playing = tokio::task::spawn_blocking(move || play(&played, cores()));
     let bar = bar(run.count, "running", show.output);
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     let mut ended = Ended::Completed;
@@ -469,8 +510,8 @@ async fn perform(
                 give_up = None;
                 ended = Ended::Aborted;
             }
-            pressed = tokio::signal::ctrl_c() => {
-                pressed.map_err(|e| Failure::unexpected(format!("cannot wait for Ctrl-C: {e}")))?;
+            asked = super::stop_signal() => {
+                asked?;
                 if run.stop.drain.is_cancelled() {
                     run.stop.abort.cancel();
                     ended = Ended::Aborted;

@@ -123,18 +123,24 @@ impl<'a> Source<'a> {
     }
 
     fn splice(&mut self, by: usize, given: &Override) -> Result<(), Diagnostic> {
-        let refuse = |message: String| Diagnostic {
+        let refuse = |refusal: Refusal| Diagnostic {
             place: Place::Set(given.to_string()),
-            message,
-            help: Some("write it into the scenario file".to_owned()),
+            message: refusal.message,
+            help: Some(refusal.help),
         };
-        let slot = slot(&self.parsed()?, &self.text, &given.path).map_err(refuse)?;
-        let inserted = format!("{}{}{}", slot.before, given.value, slot.after);
-        let (at, removed) = (slot.range.start, slot.range.len());
-        self.text.replace_range(slot.range, &inserted);
-        self.splices.push(Splice { at, removed, inserted: inserted.len(), by });
-        let parses = self.parsed().is_ok();
-        parses.then_some(()).ok_or_else(|| refuse(format!("`{}` cannot be set here", given.path.join("."))))
+        let slots = slots(&self.parsed()?, &self.text, &given.path).map_err(refuse)?;
+        for slot in slots {
+            let inserted = format!("{}{}{}", slot.before, given.value, slot.after);
+            let mut text = self.text.clone();
+            text.replace_range(slot.range.clone(), &inserted);
+            if DeTable::parse(&text).is_ok() {
+                let (at, removed) = (slot.range.start, slot.range.len());
+                self.text = text;
+                self.splices.push(Splice { at, removed, inserted: inserted.len(), by });
+                return Ok(());
+            }
+        }
+        Err(refuse(Refusal::new(format!("`{}` cannot be set here", given.path.join(".")))))
     }
 
     /// The override that put the byte at `offset` there, or where it stands in the file.
@@ -173,41 +179,66 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Where the value of `path` goes: over the one that is there, into its table, or into a new table.
-fn slot(root: &DeTable<'_>, text: &str, path: &[String]) -> Result<Slot, String> {
+/// Why a value goes nowhere.
+struct Refusal {
+    message: String,
+    help: String,
+}
+
+impl Refusal {
+    fn new(message: String) -> Self {
+        Self { message, help: "write it into the scenario file".to_owned() }
+    }
+}
+
+/// Where the value of `path` may go, best first: over the one that is there, into its table, into a
+/// new table, or as a dotted key into the nearest table above. The first that leaves TOML is right.
+fn slots(root: &DeTable<'_>, text: &str, path: &[String]) -> Result<Vec<Slot>, Refusal> {
     let Some((key, tables)) = path.split_last() else {
-        return Err("no key was given".to_owned());
+        return Err(Refusal::new("no key was given".to_owned()));
     };
-    let Some((first, rest)) = tables.split_first() else {
-        return match root.get(key.as_str()) {
-            Some(value) => over(value.get_ref(), value.span(), text, path),
-            None => Ok(Slot { range: 0..0, before: format!("{key} = "), after: "\n" }),
+    let mut parent = None;
+    let mut dotted = Slot { range: 0..0, before: format!("{} = ", path.join(".")), after: "\n" };
+    for (depth, part) in path.iter().enumerate() {
+        let value = match parent {
+            None if depth == 0 => root.get(part.as_str()),
+            None => None,
+            Some(parent) => child(parent, part),
         };
-    };
-    let mut parent = root.get(first.as_str());
-    for part in rest {
-        parent = parent.and_then(|value| child(value.get_ref(), part));
-    }
-    if let Some(value) = parent.and_then(|parent| child(parent.get_ref(), key)) {
-        return over(value.get_ref(), value.span(), text, path);
-    }
-    let opens = |with: char| parent.is_some_and(|p| text.get(p.span()).is_some_and(|t| t.starts_with(with)));
-    match parent {
-        Some(table) if table.get_ref().is_table() && opens('{') => {
-            let at = table.span().start + 1;
-            Ok(Slot { range: at..at, before: format!("{key} = "), after: "," })
+        let (above, below) = path.split_at(depth + 1);
+        let Some(value) = value else {
+            parent = None;
+            continue;
+        };
+        if below.is_empty() {
+            return over(value.get_ref(), value.span(), text, path).map(|slot| vec![slot]);
         }
-        Some(table) if table.get_ref().is_table() && opens('[') => {
-            let header = table.span().end;
-            let at =
-                text.get(header..).and_then(|rest| rest.find('\n')).map_or(text.len(), |end| header + end);
-            Ok(Slot { range: at..at, before: format!("\n{key} = "), after: "" })
+        if !matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) {
+            let (path, above) = (path.join("."), above.join("."));
+            let message = format!("`{path}` is no key: `{above}` is a value, not a table");
+            return Err(Refusal { message, help: format!("set `{above}` itself") });
         }
-        _ => {
-            let header = tables.join(".");
-            Ok(Slot { range: text.len()..text.len(), before: format!("\n[{header}]\n{key} = "), after: "\n" })
-        }
+        dotted = within(value, text, &below.join(".")).unwrap_or(dotted);
+        parent = Some(value.get_ref());
     }
+    let header = tables.join(".");
+    let end = text.len()..text.len();
+    let table = Slot { range: end, before: format!("\n[{header}]\n{key} = "), after: "\n" };
+    // A table of its own reads better, but the one above may be closed to it, or written in dotted keys.
+    Ok(if parent.is_some() || tables.is_empty() { vec![dotted, table] } else { vec![table, dotted] })
+}
+
+/// The slot of a new key in a table that is written with braces or under a header.
+fn within(table: &toml::Spanned<DeValue<'_>>, text: &str, key: &str) -> Option<Slot> {
+    let written = text.get(table.span()).filter(|_| table.get_ref().is_table())?;
+    if written.starts_with('{') {
+        let at = table.span().start + 1;
+        return Some(Slot { range: at..at, before: format!("{key} = "), after: "," });
+    }
+    let header = table.span().end;
+    let line = text.get(header..).and_then(|rest| rest.find('\n'));
+    let at = line.map_or(text.len(), |end| header + end);
+    written.starts_with('[').then(|| Slot { range: at..at, before: format!("\n{key} = "), after: "" })
 }
 
 /// A key of a table, or an element of an array by its number from 0.
@@ -220,14 +251,16 @@ fn child<'t, 'i>(value: &'t DeValue<'i>, part: &str) -> Option<&'t toml::Spanned
 }
 
 /// A value is replaced; a table written under a header is not a value.
-fn over(value: &DeValue<'_>, range: Range<usize>, text: &str, path: &[String]) -> Result<Slot, String> {
+fn over(value: &DeValue<'_>, range: Range<usize>, text: &str, path: &[String]) -> Result<Slot, Refusal> {
     let inline = match value {
         DeValue::Table(_) => text.get(range.clone()).is_some_and(|text| text.starts_with('{')),
         DeValue::Array(array) => !array.iter().any(|element| element.span() == range),
         _ => true,
     };
     let whole = Slot { range, before: String::new(), after: "" };
-    inline.then_some(whole).ok_or_else(|| format!("`{}` is a table, not a value", path.join(".")))
+    inline
+        .then_some(whole)
+        .ok_or_else(|| Refusal::new(format!("`{}` is a table, not a value", path.join("."))))
 }
 
 #[cfg(test)]
@@ -258,6 +291,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_dotted_into_the_nearest_table_where_no_header_can_stand() {
+        assert_eq!(spliced("b.c = 1\n", &["b.d=2"]), "b.d = 2\nb.c = 1\n");
+        assert_eq!(spliced("[b]\nc.x = 1\n", &["b.c.y=2"]), "[b]\nc.y = 2\nc.x = 1\n");
+        assert_eq!(spliced("b = { c = 1 }\n", &["b.d.e=2"]), "b = {d.e = 2, c = 1 }\n");
+        assert_eq!(spliced("b.c = { x = 1 }\n", &["b.c.y.z=2"]), "b.c = {y.z = 2, x = 1 }\n");
+        assert_eq!(spliced("[b.x]\nc = 1\n", &["b.d=2"]), "[b.x]\nc = 1\n\n[b]\nd = 2\n");
+    }
+
+    #[test]
     fn places_survive_splices_before_them() {
         let text = "a = 1\n[b]\nc = 1\nd = 2\n";
         let overrides =
@@ -280,5 +322,9 @@ mod tests {
         let table = [Override::parse("b=1").expect("an override")];
         let refused = Source::new("x.toml", "[b]\nc = 1\n", &table).map(|source| source.text);
         assert_eq!(refused.map_err(|d| d.message), Err("`b` is a table, not a value".to_owned()));
+        let below = [Override::parse("b.c.d=1").expect("an override")];
+        let refused = Source::new("x.toml", "[b]\nc = 1\n", &below).map(|source| source.text);
+        let message = "`b.c.d` is no key: `b.c` is a value, not a table".to_owned();
+        assert_eq!(refused.map_err(|d| d.message), Err(message));
     }
 }

@@ -511,6 +511,39 @@ in_flight = 4
             told.contains("--> --set fleet.devcies=5") && told.contains("did you mean `devices`?"),
             "{told}"
         );
+        let unknown = [("fleet.devises=3", "devices"), ("devise.tls=1.3", "device"), ("sead=3", "seed")];
+        for text in [SMALL.to_owned(), dotted()] {
+            for (given, meant) in unknown {
+                let given = Override::parse(given).expect("an override");
+                let told = Scenario::parse("x.toml", &text, std::slice::from_ref(&given));
+                let told = told.expect_err("unknown").to_string();
+                assert!(told.starts_with("error: unknown key `"), "{told}");
+                let rest = format!("--> --set {given}\n  = help: did you mean `{meant}`?");
+                assert!(told.contains(&rest), "{told}");
+            }
+        }
+    }
+
+    /// The small scenario in dotted keys.
+    fn dotted() -> String {
+        let head = "name = \"small\"\nfleet.devices = 10\nfleet.registration_id = \"dev-{index:05}\"\n";
+        format!(
+            "{head}fleet.authority.minted = {{}}\ntarget.mock = {{}}\nload.closed = {{ in_flight = 4 }}\n"
+        )
+    }
+
+    #[test]
+    fn a_key_that_is_not_written_can_be_set_in_every_style() {
+        let given =
+            ["fleet.key=p384", "device.transport=https", "load.closed.in_flight=5", "target.mock.group=g"];
+        let given = given.map(|text| Override::parse(text).expect("an override"));
+        for text in [SMALL.to_owned(), dotted()] {
+            let scenario = Scenario::parse("x.toml", &text, &given).unwrap_or_else(|told| panic!("{told}"));
+            assert_eq!((scenario.fleet.key, scenario.device.transport), (KeyKind::P384, Transport::Https));
+            assert_eq!(scenario.load, Load::Closed { in_flight: 5 });
+            let Target::Mock(mock) = scenario.target else { panic!("a mock") };
+            assert_eq!(mock.group.as_str(), "g");
+        }
     }
 
     #[test]

@@ -232,15 +232,22 @@ impl Run<'_> {
         }
     }
 
-    /// Waits as the service asked, unless the attempt's time would be up by then.
+    /// Waits as the service asked; gives up at once where the attempt's time would be up by then.
     async fn wait(&mut self, wait: Duration) -> Result<(), Outcome> {
-        if self.phases.retries > 0 && now() + wait >= self.deadline {
-            return Err(Outcome::Throttled);
+        if wait.is_zero() {
+            return Ok(());
         }
-        if !wait.is_zero() {
-            self.phases.waited += wait;
-            tokio::time::sleep(wait).await;
+        let begun = self.enter(Phase::Wait);
+        if begun + wait >= self.deadline {
+            let throttled = self.phases.retries > 0;
+            return Err(if throttled {
+                Outcome::Throttled
+            } else {
+                Outcome::TimedOut { phase: Phase::Wait }
+            });
         }
+        tokio::time::sleep(wait).await;
+        self.leave(begun);
         Ok(())
     }
 

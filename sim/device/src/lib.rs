@@ -15,4 +15,4 @@ mod wire;
 pub use attempt::{Attempt, Device, Target, Transport, attempt};
 pub use clock::now;
 pub use outcome::{Assignment, ConnectFault, Outcome, Phase, Phases, Refused};
-pub use tls::{ServerChecks, TlsFault, TlsVersions, Trust, base_config};
+pub use tls::{ServerChecks, TlsFault, TlsVersions, Trust, base_config, warm_up};

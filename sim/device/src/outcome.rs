@@ -20,13 +20,15 @@ pub enum Phase {
     Subscribe,
     /// Register to its first answer.
     Register,
+    /// Waiting because the service asked for it.
+    Wait,
     /// A poll to its answer.
     Poll,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Phase; 8] = [
+    pub const ALL: [Phase; 9] = [
         Self::Dns,
         Self::Tcp,
         Self::Tls,
@@ -34,6 +36,7 @@ impl Phase {
         Self::Connect,
         Self::Subscribe,
         Self::Register,
+        Self::Wait,
         Self::Poll,
     ];
 
@@ -47,6 +50,7 @@ impl Phase {
             Self::Connect => "connect",
             Self::Subscribe => "subscribe",
             Self::Register => "register",
+            Self::Wait => "wait",
             Self::Poll => "poll",
         }
     }
@@ -61,7 +65,7 @@ impl fmt::Display for Phase {
 /// How long each phase took, as far as the attempt got.
 #[derive(Clone, Debug, Default)]
 pub struct Phases {
-    /// Phases that happen once, by [`Phase`] without `Poll`.
+    /// Phases that happen once, by [`Phase`] without `Wait` and `Poll`.
     once: [Option<Duration>; 7],
     /// Every poll.
     pub polls: Vec<Duration>,
@@ -72,16 +76,20 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// What a phase took, if it was completed; polls are in [`Phases::polls`].
+    /// What a phase took, if it was completed; all waits together. Polls are in [`Phases::polls`].
     pub fn of(&self, phase: Phase) -> Option<Duration> {
-        self.once.get(phase as usize).copied().flatten()
+        match phase {
+            Phase::Wait => (!self.waited.is_zero()).then_some(self.waited),
+            once => self.once.get(once as usize).copied().flatten(),
+        }
     }
 
     pub(crate) fn note(&mut self, phase: Phase, took: Duration) {
-        match self.once.get_mut(phase as usize) {
+        match (phase, self.once.get_mut(phase as usize)) {
+            (Phase::Wait, _) => self.waited += took,
             // A register repeated after a throttle keeps the first answer's time.
-            Some(slot) => *slot = slot.or(Some(took)),
-            None => self.polls.push(took),
+            (_, Some(slot)) => *slot = slot.or(Some(took)),
+            (_, None) => self.polls.push(took),
         }
     }
 }

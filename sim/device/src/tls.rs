@@ -10,7 +10,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureAlgorithm, SignatureScheme,
     SupportedProtocolVersion,
 };
-use sim_identity::{DeviceIdentity, KeyAlgorithm, PrivateKey};
+use sim_identity::{DeviceIdentity, KeyAlgorithm, PrivateKey, Seed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Which servers are trusted.
@@ -103,6 +103,20 @@ pub fn base_config(
     let mut config = config.with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// Lets the cryptographic provider gather its entropy in this thread, which it does at its first use there and
+/// which takes tens of milliseconds. A failure shows again in the first attempt.
+pub fn warm_up(config: &ClientConfig) {
+    let provider = config.crypto_provider();
+    let _ = provider.secure_random.fill(&mut [0; 32]);
+    for group in &provider.kx_groups {
+        let _ = group.start();
+    }
+    // Signing draws from the same source, and builds tables once.
+    if let Ok(key) = PrivateKey::derive(&Seed::from_number(0), "warm-up", 0, KeyAlgorithm::P256) {
+        let _ = key.sign(b"warm-up");
+    }
 }
 
 /// Remembers the last server chain that was found good.

@@ -61,7 +61,9 @@ pub enum IssueError {
     CommonNameTooLong(String),
     /// The authority's validity leaves no time for what is to be issued.
     #[error(
-        "`{issuer}` is valid from {not_before} to {not_after}, which leaves no time for a certificate now"
+        "`{issuer}` is valid from {} to {}, which leaves no time for a certificate now",
+        date(*not_before),
+        date(*not_after)
     )]
     OutsideIssuer {
         /// Subject of the authority.
@@ -71,6 +73,12 @@ pub enum IssueError {
         /// Unix seconds.
         not_after: i64,
     },
+}
+
+/// A moment as RFC 1123 text.
+fn date(seconds: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(seconds);
+    moment.map_or_else(|_| seconds.to_string(), sim_protocol::timestamp::rfc1123)
 }
 
 /// A CA certificate with its key, and the certificates above it.
