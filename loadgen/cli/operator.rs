@@ -4,20 +4,21 @@ use crate::cli::output::Output;
 use crate::cli::{now, random_seed, read_file, write_file};
 use crate::exit::{Exit, Failure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
-use sim_identity::{Certificate, Issuer, files, pem};
-use sim_operator::{Endpoint, Operator, OperatorError, is_loopback};
+use sim_identity::{Certificate, Issuer, PrivateKey, files, pem};
+use sim_operator::{Endpoint, Operator, OperatorError, Replacement, is_loopback};
 use sim_protocol::attestation::{
     CaReferences, CertificatePair, CertificateSlot, EnrollmentGroup, ProvisioningStatus, X509Attestation,
 };
 use sim_protocol::registration::{RegistrationState, RegistrationStatus};
 use sim_protocol::resource::{CertificateResponse, InstancePath};
 use sim_protocol::sas::SharedKey;
-use sim_protocol::{CaName, EnrollmentGroupId, RegistrationId};
+use sim_protocol::{CaName, EnrollmentGroupId, RegistrationId, timestamp};
 use std::error::Error as _;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use time::OffsetDateTime;
 
 /// A key or token given as a flag or in the environment; never shown.
 #[derive(Clone)]
@@ -127,16 +128,12 @@ pub enum CaVerb {
         name: CaName,
     },
     /// Prove possession of the key of an uploaded CA certificate
+    #[command(group = ArgGroup::new("possession").required(true).args(["key", "verification_cert"]))]
     Verify {
         /// Name of the uploaded CA certificate
         name: CaName,
         /// Its private key: makes the verification certificate for the pending code, or for a new one
-        #[arg(
-            long,
-            value_name = "FILE",
-            required_unless_present = "verification_cert",
-            conflicts_with = "verification_cert"
-        )]
+        #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
         /// The CA certificate [default: what the service says was uploaded]
         #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "verification_cert")]
@@ -189,16 +186,12 @@ pub struct GroupArgs {
 #[derive(Subcommand, Clone, Debug)]
 pub enum GroupVerb {
     /// Create an enrollment group on an uploaded CA certificate or on a signing certificate
+    #[command(group = ArgGroup::new("signer").required(true).args(["ca_reference", "signing_cert"]))]
     Create {
         /// Its name
         name: EnrollmentGroupId,
         /// Name of an uploaded CA certificate
-        #[arg(
-            long,
-            value_name = "CA",
-            required_unless_present = "signing_cert",
-            conflicts_with_all = ["signing_cert", "secondary_signing_cert"]
-        )]
+        #[arg(long, value_name = "CA", conflicts_with = "secondary_signing_cert")]
         ca_reference: Option<CaName>,
         /// Name of another, for a roll-over
         #[arg(
@@ -367,10 +360,15 @@ pub async fn ca(args: CaArgs, output: Output) -> Result<(), Failure> {
     let output = connection.output(output);
     match verb {
         CaVerb::Upload { name, cert, verified } => {
-            let file = one_certificate(&cert, "CA certificate")?.bytes;
-            let record = connect(&connection)?.upload(&name, &file, verified).await?;
-            show_changed(&record, output);
-            if !record.properties.is_verified {
+            let file = ca_certificate(&cert, "CA certificate", output)?.bytes;
+            let Replacement { before, after } = connect(&connection)?.replace(&name, &file, verified).await?;
+            show_changed(&after, output);
+            if !after.properties.is_verified {
+                if before.is_some_and(|before| before.properties.is_verified) {
+                    output.warn(format!(
+                        "CA certificate `{name}` was verified; the one uploaded now is not until possession of its key is proven"
+                    ));
+                }
                 output.talk(format!("next: rollcall ca verify {name} --key FILE"));
             }
         }
@@ -442,6 +440,8 @@ pub async fn group(args: GroupArgs, output: Output) -> Result<(), Failure> {
             signing_cert,
             secondary_signing_cert,
         } => {
+            let references: Vec<CaName> =
+                ca_reference.iter().chain(&secondary_ca_reference).cloned().collect();
             let x509 = match (ca_reference, signing_cert) {
                 (Some(primary), _) => X509Attestation {
                     ca_references: Some(CaReferences {
@@ -453,8 +453,10 @@ pub async fn group(args: GroupArgs, output: Output) -> Result<(), Failure> {
                 (None, Some(primary)) => X509Attestation {
                     ca_references: None,
                     signing_certificates: Some(CertificatePair {
-                        primary: Some(slot(&primary)?),
-                        secondary: secondary_signing_cert.as_deref().map(slot).transpose()?,
+                        primary: Some(slot(&primary, output)?),
+                        secondary: secondary_signing_cert
+                            .map(|secondary| slot(&secondary, output))
+                            .transpose()?,
                     }),
                 },
                 (None, None) => {
@@ -465,9 +467,13 @@ pub async fn group(args: GroupArgs, output: Output) -> Result<(), Failure> {
                 }
             };
             let wanted = EnrollmentGroup::x509(name.as_str(), x509);
-            let group = connect(&connection)?.create_group(&wanted, now()).await?;
+            let operator = connect(&connection)?;
+            let group = operator.create_group(&wanted, now()).await?;
             output.json(&group);
             lines(&[group_row(&group)], output);
+            for reference in &references {
+                warn_unless_verified(&operator, reference, output).await;
+            }
         }
         GroupVerb::List => {
             let groups = connect(&connection)?.groups(now()).await?;
@@ -566,6 +572,56 @@ fn one_certificate(path: &Path, what: &str) -> Result<CertificateFile, Failure> 
     Ok(CertificateFile { bytes, certificate })
 }
 
+/// A certificate that devices are to roll up to: a CA's, with a warning where its dates keep them out.
+fn ca_certificate(path: &Path, what: &str, output: Output) -> Result<CertificateFile, Failure> {
+    let file = one_certificate(path, what)?;
+    let certificate = &file.certificate;
+    if !certificate.is_ca() {
+        let found = if certificate.basic_constraints().is_some() { "says CA:FALSE" } else { "is absent" };
+        return Err(Failure::usage(format!(
+            "cannot use {} as {what}: `{}` is not a CA: its basicConstraints {found}",
+            path.display(),
+            certificate.subject()
+        ))
+        .advise("Give the certificate of a CA, whose basicConstraints says CA:TRUE, not that of a device."));
+    }
+    if let Some(fault) = out_of_date(certificate, now()) {
+        output.warn(format!("the {what} in {} {fault}", path.display()));
+    }
+    Ok(file)
+}
+
+/// What is wrong with the dates of a certificate at a moment, if anything is.
+fn out_of_date(certificate: &Certificate, moment: OffsetDateTime) -> Option<String> {
+    let seconds = moment.unix_timestamp();
+    if certificate.not_after() < seconds {
+        return Some(format!("expired on {}", timestamp::rfc1123(certificate.expiry())));
+    }
+    let first = certificate.not_before();
+    (first > seconds).then(|| {
+        let first = OffsetDateTime::from_unix_timestamp(first);
+        format!(
+            "is not valid before {}",
+            first.map_or_else(|_| "a date out of range".to_owned(), timestamp::rfc1123)
+        )
+    })
+}
+
+/// Warns where a new group refers to a CA certificate that admits nobody yet. The group is made by then, so that
+/// what cannot be told is no failure.
+async fn warn_unless_verified(operator: &Operator, name: &CaName, output: Output) {
+    match operator.certificate_for(name, "check").await {
+        Ok(record) if record.properties.is_verified => {}
+        Ok(_) => output.warn(format!(
+            "CA certificate `{name}` is not verified: devices will be refused until `rollcall ca verify {name}`"
+        )),
+        Err(error) if error.is_not_found() => output.warn(format!(
+            "there is no CA certificate `{name}`: devices will be refused until `rollcall ca upload {name}` and `rollcall ca verify {name}`"
+        )),
+        Err(error) => output.talk(format!("cannot tell whether CA certificate `{name}` is verified: {error}")),
+    }
+}
+
 fn only_certificate(name: &str, bytes: &[u8], what: &str) -> Result<Certificate, Failure> {
     let mut certificates = files::read_certificates(name, bytes).map_err(Failure::usage)?;
     match (certificates.pop(), certificates.len()) {
@@ -578,15 +634,53 @@ fn only_certificate(name: &str, bytes: &[u8], what: &str) -> Result<Certificate,
     }
 }
 
-fn issuer(certificate: Certificate, key: &Path) -> Result<Issuer, Failure> {
-    let shown = key.display();
+fn private_key(path: &Path) -> Result<PrivateKey, Failure> {
+    let bytes = read_file(path, "private key")?;
+    files::read_private_key(&path.display().to_string(), &bytes).map_err(Failure::usage)
+}
+
+/// Joins a CA certificate and its private key, which was read from the file `key`.
+fn issuer(certificate: Certificate, private: PrivateKey, key: &Path) -> Result<Issuer, Failure> {
     let subject = certificate.subject();
-    let bytes = read_file(key, "private key")?;
-    let private = files::read_private_key(&shown.to_string(), &bytes).map_err(Failure::usage)?;
     Issuer::new(certificate, private).map_err(|fault| {
-        Failure::usage(format!("cannot sign as `{subject}` with {shown}: {fault}"))
+        Failure::usage(format!("cannot sign as `{subject}` with {}: {fault}", key.display()))
             .advise("Give the CA certificate and the private key that belongs to it.")
     })
+}
+
+/// Who signs a proof, as far as that is known.
+enum Signer {
+    /// The CA certificate and its key.
+    Whole(Issuer),
+    /// The key, as long as nobody has shown the certificate.
+    KeyAlone(PrivateKey),
+}
+
+impl Signer {
+    fn read(key: &Path, cert: Option<&Path>) -> Result<Self, Failure> {
+        let given = cert.map(|path| one_certificate(path, "CA certificate")).transpose()?;
+        let private = private_key(key)?;
+        match given {
+            Some(given) => issuer(given.certificate, private, key).map(Signer::Whole),
+            None => Ok(Signer::KeyAlone(private)),
+        }
+    }
+
+    /// Holds the certificate that was uploaded, if the record shows it, against what was given.
+    fn compare(self, name: &CaName, record: &CertificateResponse, key: &Path) -> Result<Self, Failure> {
+        let Some(text) = record.properties.certificate.as_deref() else { return Ok(self) };
+        let uploaded = uploaded(name, text)?;
+        match self {
+            Signer::Whole(given) if **given.certificate() != uploaded => Err(Failure::usage(format!(
+                "cannot verify `{name}`: the certificate given, `{}`, is not the one uploaded, `{}`",
+                given.certificate().subject(),
+                uploaded.subject()
+            ))
+            .advise("Leave --cert out, or upload the certificate given.")),
+            Signer::Whole(given) => Ok(Signer::Whole(given)),
+            Signer::KeyAlone(private) => issuer(uploaded, private, key).map(Signer::Whole),
+        }
+    }
 }
 
 /// The whole proof: the pending code or a new one, the certificate that was uploaded, its key.
@@ -596,33 +690,21 @@ async fn prove(
     key: &Path,
     cert: Option<&Path>,
 ) -> Result<CertificateResponse, Failure> {
-    let given = cert.map(|path| one_certificate(path, "CA certificate")).transpose()?;
-    let mut record = operator.certificate(name).await?;
+    // A generated code kills the one before: whatever can be found wanting is looked at first.
+    let signer = Signer::read(key, cert)?;
+    let mut record = operator.certificate_for(name, "verify").await?;
+    let mut signer = signer.compare(name, &record, key)?;
     // Only the answer to a generated code is sure to carry the uploaded certificate.
-    let complete = given.is_some() || record.properties.certificate.is_some();
-    if record.properties.verification_code.is_none() || !complete {
+    if record.properties.verification_code.is_none() || matches!(signer, Signer::KeyAlone(_)) {
         record = operator.generate_code(name).await?;
+        signer = signer.compare(name, &record, key)?;
     }
-    let uploaded = record.properties.certificate.as_deref().map(|text| uploaded(name, text)).transpose()?;
-    let certificate = match (given, uploaded) {
-        (Some(given), Some(uploaded)) if given.certificate.der() != uploaded.der() => {
-            return Err(Failure::usage(format!(
-                "cannot verify `{name}`: the certificate given, `{}`, is not the one uploaded, `{}`",
-                given.certificate.subject(),
-                uploaded.subject()
-            ))
-            .advise("Leave --cert out, or upload the certificate given."));
-        }
-        (Some(given), _) => given.certificate,
-        (None, Some(uploaded)) => uploaded,
-        (None, None) => {
-            return Err(Failure::usage(format!(
-                "cannot verify `{name}`: the service does not show its certificate"
-            ))
-            .advise("Give the uploaded CA certificate with --cert."));
-        }
+    let Signer::Whole(issuer) = signer else {
+        return Err(Failure::usage(format!(
+            "cannot verify `{name}`: the service does not show its certificate"
+        ))
+        .advise("Give the uploaded CA certificate with --cert."));
     };
-    let issuer = issuer(certificate, key)?;
     Ok(operator.answer_code(name, &record, &issuer, &random_seed(), now()).await?)
 }
 
@@ -635,7 +717,13 @@ fn uploaded(name: &CaName, text: &str) -> Result<Certificate, Failure> {
 }
 
 fn offline(code: &str, cert: &Path, key: &Path, out: Option<&Path>, output: Output) -> Result<(), Failure> {
-    let issuer = issuer(one_certificate(cert, "CA certificate")?.certificate, key)?;
+    if code.is_empty() || code.trim() != code {
+        let fault = if code.is_empty() { "is empty" } else { "begins or ends with white space" };
+        return Err(Failure::usage(format!("cannot make a verification certificate: the code {fault}"))
+            .advise("Give the code exactly as `rollcall ca code` prints it."));
+    }
+    let certificate = one_certificate(cert, "CA certificate")?.certificate;
+    let issuer = issuer(certificate, private_key(key)?, key)?;
     let der = issuer.verification_certificate(code, &random_seed(), now()).map_err(|fault| {
         Failure::usage(format!("cannot make a verification certificate for code `{code}`: {fault}"))
     })?;
@@ -650,8 +738,8 @@ fn offline(code: &str, cert: &Path, key: &Path, out: Option<&Path>, output: Outp
     Ok(())
 }
 
-fn slot(path: &Path) -> Result<CertificateSlot, Failure> {
-    let file = one_certificate(path, "signing certificate")?;
+fn slot(path: &Path, output: Output) -> Result<CertificateSlot, Failure> {
+    let file = ca_certificate(path, "signing certificate", output)?;
     Ok(CertificateSlot { certificate: Some(pem::encode("CERTIFICATE", file.certificate.der())), info: None })
 }
 
@@ -800,6 +888,10 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::*;
     use clap::{CommandFactory as _, Parser};
+    use sim_identity::{Hierarchy, HierarchyPlan, KeyAlgorithm, Seed};
+    use sim_protocol::resource::CertificateProperties;
+    use std::sync::Arc;
+    use time::macros::datetime;
 
     #[derive(Debug, Parser)]
     enum Program {
@@ -861,6 +953,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn usage_names_both_of_what_one_is_needed() {
+        for (line, both) in [
+            ("rollcall group create g", "<--ca-reference <CA>|--signing-cert <FILE>>"),
+            ("rollcall ca verify root", "<--key <FILE>|--verification-cert <FILE>>"),
+        ] {
+            let refusal = Program::try_parse_from(line.split(' ')).expect_err(line).to_string();
+            assert!(refusal.contains(both), "{refusal}");
+        }
+    }
+
     fn connection(line: &str) -> Connection {
         match Program::try_parse_from(format!("rollcall ca list {line}").split(' ')).expect(line) {
             Program::Ca(args) => args.connection,
@@ -887,6 +990,88 @@ mod tests {
         let connection = connection("--endpoint u --token hush --service-key hush --json");
         assert_eq!(connection.endpoint.as_deref(), Some("u"));
         assert!(connection.json && !format!("{connection:?}").contains("hush"));
+    }
+
+    const NOW: OffsetDateTime = datetime!(2026-06-01 00:00 UTC);
+
+    fn root(number: u64) -> Arc<Issuer> {
+        let plan = HierarchyPlan { name: "test".into(), intermediates: 0, key: KeyAlgorithm::P256 };
+        Hierarchy::mint(&plan, &Seed::from_number(number), NOW).expect("a root").root().clone()
+    }
+
+    #[test]
+    fn only_a_certificate_of_a_ca_is_uploaded() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("one.pem");
+        let taken = |der: &[u8]| {
+            std::fs::write(&path, pem::encode("CERTIFICATE", der)).expect("writes");
+            ca_certificate(&path, "CA certificate", Output::default()).map(drop)
+        };
+        let root = root(1);
+        taken(root.certificate().der()).expect("a CA");
+        let other = root.verification_certificate("code", &Seed::from_number(2), NOW).expect("signs");
+        let failure = taken(&other).expect_err("not a CA");
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.contains("one.pem") && failure.advice.is_some(), "{failure}");
+    }
+
+    #[test]
+    fn dates_of_a_certificate_are_told_only_where_they_are_off() {
+        let root = root(1);
+        let moment = |seconds: i64| OffsetDateTime::from_unix_timestamp(seconds).expect("a date");
+        let (first, last) = (root.certificate().not_before(), root.certificate().not_after());
+        let told = |seconds: i64| out_of_date(root.certificate(), moment(seconds));
+        assert_eq!((told(first), told(last)), (None, None));
+        assert!(told(first - 1).is_some_and(|text| text.starts_with("is not valid before ")));
+        assert!(told(last + 1).is_some_and(|text| text.starts_with("expired on ")));
+    }
+
+    #[test]
+    fn a_code_that_was_not_copied_whole_is_refused_before_any_file_is_read() {
+        let missing = Path::new("/nonexistent");
+        for code in ["", " ", "ABC ", "\nABC"] {
+            let failure = offline(code, missing, missing, None, Output::default()).expect_err(code);
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains("the code "), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_signer_is_the_uploaded_ca_or_refused() {
+        let name = CaName::new("root").expect("a good name");
+        let record = |certificate: Option<String>| CertificateResponse {
+            properties: CertificateProperties {
+                subject: "test".into(),
+                expiry: String::new(),
+                thumbprint: String::new(),
+                is_verified: false,
+                certificate,
+                created: String::new(),
+                updated: String::new(),
+                verification_code: None,
+            },
+            id: String::new(),
+            name: "root".into(),
+            kind: String::new(),
+            etag: "e".into(),
+        };
+        let (ours, other) = (root(1), root(2));
+        let uploaded = record(Some(STANDARD.encode(ours.certificate().der())));
+        let compare = |signer: Signer, record: &CertificateResponse| {
+            let seen = signer.compare(&name, record, Path::new("key.pem"));
+            seen.map(|signer| matches!(signer, Signer::Whole(_))).map_err(|failure| failure.exit)
+        };
+        let whole = |issuer: &Issuer| Signer::Whole(issuer.clone());
+        let alone = |issuer: &Issuer| {
+            let der = issuer.key().to_pkcs8().expect("a key to write");
+            Signer::KeyAlone(PrivateKey::from_pkcs8(&der).expect("a key to read"))
+        };
+        assert_eq!(compare(whole(&ours), &uploaded), Ok(true));
+        assert_eq!(compare(whole(&other), &uploaded), Err(Exit::Usage));
+        assert_eq!(compare(whole(&other), &record(None)), Ok(true));
+        assert_eq!(compare(alone(&ours), &uploaded), Ok(true));
+        assert_eq!(compare(alone(&other), &uploaded), Err(Exit::Usage));
+        assert_eq!(compare(alone(&other), &record(None)), Ok(false));
     }
 
     #[test]

@@ -12,6 +12,15 @@ use sim_protocol::resource::{
 };
 use time::OffsetDateTime;
 
+/// What an upload did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// What was there under this name, if anything was.
+    pub before: Option<CertificateResponse>,
+    /// What is there now.
+    pub after: CertificateResponse,
+}
+
 impl Operator {
     fn certificate_call<'a>(&self, method: Method, name: &CaName, action: &str, verb: &str) -> Call<'a> {
         let url = address::certificate(&self.resource_manager, &self.instance, Some(name), action);
@@ -27,7 +36,16 @@ impl Operator {
 
     /// One uploaded CA certificate.
     pub async fn certificate(&self, name: &CaName) -> Result<CertificateResponse, OperatorError> {
-        self.manage(self.certificate_call(Method::GET, name, "", "show")).await?.read()
+        self.certificate_for(name, "show").await
+    }
+
+    /// One uploaded CA certificate, fetched on the way to something else: errors say that `verb` failed.
+    pub async fn certificate_for(
+        &self,
+        name: &CaName,
+        verb: &str,
+    ) -> Result<CertificateResponse, OperatorError> {
+        self.manage(self.certificate_call(Method::GET, name, "", verb)).await?.read()
     }
 
     /// Uploads the bytes of a certificate file, PEM or DER. One that is there under this name is replaced.
@@ -38,8 +56,19 @@ impl Operator {
         file: &[u8],
         verified: bool,
     ) -> Result<CertificateResponse, OperatorError> {
-        let etag = match self.certificate(name).await {
-            Ok(present) => Some(present.etag),
+        Ok(self.replace(name, file, verified).await?.after)
+    }
+
+    /// [`Operator::upload`] that also tells what was there before.
+    pub async fn replace(
+        &self,
+        name: &CaName,
+        file: &[u8],
+        verified: bool,
+    ) -> Result<Replacement, OperatorError> {
+        let verb = "upload";
+        let before = match self.certificate_for(name, verb).await {
+            Ok(present) => Some(present),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error),
         };
@@ -50,19 +79,17 @@ impl Operator {
             }),
             ..PutCertificate::default()
         };
-        let call = self.certificate_call(Method::PUT, name, "", "upload");
-        self.manage(call.if_match(etag.as_deref()).json(&body)?).await?.read()
+        let etag = before.as_ref().map(|present| present.etag.as_str());
+        let call = self.certificate_call(Method::PUT, name, "", verb);
+        let after = self.manage(call.if_match(etag).json(&body)?).await?.read()?;
+        Ok(Replacement { before, after })
     }
 
     /// Asks for a new verification code; a code from before is dead. The answer holds code, etag and certificate.
     pub async fn generate_code(&self, name: &CaName) -> Result<CertificateResponse, OperatorError> {
-        let present = self.certificate(name).await?;
-        let call = self.certificate_call(
-            Method::POST,
-            name,
-            "generateVerificationCode",
-            "generate a verification code for",
-        );
+        let verb = "generate a verification code for";
+        let present = self.certificate_for(name, verb).await?;
+        let call = self.certificate_call(Method::POST, name, "generateVerificationCode", verb);
         self.manage(call.if_match(Some(&present.etag))).await?.read()
     }
 
@@ -73,19 +100,21 @@ impl Operator {
         verification_certificate: &[u8],
         etag: Option<&str>,
     ) -> Result<CertificateResponse, OperatorError> {
+        let verb = "verify";
         let etag = match etag {
             Some(etag) => etag.to_owned(),
-            None => self.certificate(name).await?.etag,
+            None => self.certificate_for(name, verb).await?.etag,
         };
         let body = VerifyCertificate { certificate: STANDARD.encode(verification_certificate) };
-        let call = self.certificate_call(Method::POST, name, "verify", "verify");
+        let call = self.certificate_call(Method::POST, name, "verify", verb);
         self.manage(call.if_match(Some(&etag)).json(&body)?).await?.read()
     }
 
     /// Deletes a CA certificate; groups that roll up to it stop admitting.
     pub async fn delete_certificate(&self, name: &CaName) -> Result<(), OperatorError> {
-        let present = self.certificate(name).await?;
-        let call = self.certificate_call(Method::DELETE, name, "", "delete");
+        let verb = "delete";
+        let present = self.certificate_for(name, verb).await?;
+        let call = self.certificate_call(Method::DELETE, name, "", verb);
         self.manage(call.if_match(Some(&present.etag))).await.map(drop)
     }
 

@@ -192,7 +192,7 @@ fn advice_on_refusal(status: u16, code: Option<&str>) -> &'static str {
         (429, _) => "Too many calls: wait a little and retry.",
         (300..=399, _) => "The address redirects elsewhere; give the final one.",
         (500..=599, _) => "The service is in trouble: retry later.",
-        _ => "Read the service's text above; `rollcall explain` knows some of the codes.",
+        _ => "Read the service's text above.",
     }
 }
 
@@ -311,6 +311,7 @@ mod tests {
             (refused(429, "").advice(), "wait"),
             (refused(503, "").advice(), "retry later"),
             (refused(302, "").advice(), "redirects"),
+            (refused(400, "").advice(), "the service's text"),
         ];
         for (advice, words) in table {
             assert!(advice.contains(words) && advice.ends_with('.'), "{advice:?} should say {words:?}");

@@ -99,12 +99,13 @@ impl Operator {
         status: ProvisioningStatus,
         now: OffsetDateTime,
     ) -> Result<EnrollmentGroup, OperatorError> {
-        let present = self.serve(self.group_call(Method::GET, name, "show"), now).await?;
+        let verb = "update";
+        let present = self.serve(self.group_call(Method::GET, name, verb), now).await?;
         let mut document: serde_json::Map<String, Value> = present.read()?;
         let status = serde_json::to_value(status).map_err(|error| present.nonsense(error))?;
         document.insert("provisioningStatus".into(), status);
         let etag = document.get("etag").and_then(Value::as_str).unwrap_or("*").to_owned();
-        let call = self.group_call(Method::PUT, name, "update").if_match(Some(&etag)).json(&document)?;
+        let call = self.group_call(Method::PUT, name, verb).if_match(Some(&etag)).json(&document)?;
         self.serve(call, now).await?.read()
     }
 

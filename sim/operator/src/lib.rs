@@ -13,6 +13,7 @@ mod groups;
 pub mod management;
 
 pub use address::{Endpoint, is_loopback};
+pub use certificates::Replacement;
 pub use error::OperatorError;
 pub use exchange::Operator;
 pub use groups::Page;
