@@ -24,6 +24,8 @@ mod demo;
 mod handshake;
 #[path = "program/interop.rs"]
 mod interop;
+#[path = "program/meter.rs"]
+mod meter;
 #[path = "program/minted.rs"]
 mod minted;
 #[path = "program/possession.rs"]

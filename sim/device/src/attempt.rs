@@ -87,7 +87,7 @@ pub async fn attempt(target: &Target, device: &Device) -> Attempt {
     };
     let finished = now();
     if let Some(channel) = channel {
-        channel.close().await;
+        Box::pin(channel.close()).await;
     }
     Attempt { outcome, phases: run.phases, started, finished }
 }
@@ -126,7 +126,7 @@ impl Channel {
     async fn exchange(&mut self, run: &Run<'_>, ask: &Ask<'_>) -> Result<Answer, Outcome> {
         match self {
             Channel::Mqtt(channel) => channel.exchange(run, ask).await,
-            Channel::Https(channel) => channel.exchange(run, ask).await,
+            Channel::Https(channel) => Box::pin(channel.exchange(run, ask)).await,
         }
     }
 
@@ -149,7 +149,9 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     /// The whole attempt, and the channel to say goodbye on where there still is one.
     async fn provision(&mut self, identity: &DeviceIdentity) -> (Outcome, Option<Channel>) {
-        let mut channel = match self.open(identity).await {
+        // Boxed, because what opening needs is large and gone once the channel is open, while a device that waits
+        // is what a fleet consists of.
+        let mut channel = match Box::pin(self.open(identity)).await {
             Ok(channel) => channel,
             Err(outcome) => return (outcome, None),
         };

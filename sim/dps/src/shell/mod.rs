@@ -231,7 +231,8 @@ async fn accept_tls<F, Fut>(
         owner.spawn(async move {
             // Answers are small and someone waits for each of them.
             let _ = stream.set_nodelay(true);
-            match tokio::time::timeout(OPENING, acceptor.accept(stream)).await {
+            // Boxed: the handshake's state is large, and gone once the connection serves.
+            match Box::pin(tokio::time::timeout(OPENING, acceptor.accept(stream))).await {
                 Ok(Ok(stream)) => {
                     service.registrar.ledger.tls_handshakes.add();
                     serve(stream).await;

@@ -46,6 +46,8 @@ enum End {
     Gone,
     /// The peer broke the protocol.
     Misused,
+    /// A CONNECT of another version of MQTT.
+    WrongVersion,
     /// CONNECT was refused, and the peer is to read why.
     Refused,
 }
@@ -57,8 +59,11 @@ impl From<std::io::Error> for End {
 }
 
 impl From<CodecError> for End {
-    fn from(_: CodecError) -> Self {
-        End::Misused
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::InvalidProtocol | CodecError::InvalidProtocolLevel(_) => End::WrongVersion,
+            _ => End::Misused,
+        }
     }
 }
 
@@ -68,7 +73,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut wire = Wire::new(stream);
-    let ended = match wire.open(service).await {
+    let ended = match Box::pin(wire.open(service)).await {
         Ok(session) => session.serve(&mut wire, &presented, service).await,
         Err(end) => Err(end),
     };
@@ -76,6 +81,16 @@ where
     if matches!(ended, Err(End::Refused)) {
         let _ = wire.stream.shutdown().await;
     }
+}
+
+/// First byte of a CONNECT (MQTT 3.1.1 section 3.1.1).
+const CONNECT: u8 = 0x10;
+
+/// Whether a CONNECT, as far as it has arrived, names protocol `MQTT` with a level other than 4 (section 3.1.2.2).
+fn names_another_version(packet: &[u8]) -> bool {
+    let length_bytes = packet.iter().skip(1).take(4).take_while(|&&b| b & 0x80 != 0).count() + 1;
+    let header = packet.get(1 + length_bytes..).unwrap_or_default();
+    matches!(header, [0, 4, b'M', b'Q', b'T', b'T', level, ..] if *level != 4)
 }
 
 struct Wire<S> {
@@ -97,6 +112,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     async fn next(&mut self) -> Result<Packet, End> {
         loop {
+            // The codec reads a later version's CONNECT as if it were 3.1.1 and stumbles over what it does not know.
+            if self.incoming.first() == Some(&CONNECT) && names_another_version(&self.incoming) {
+                return Err(End::WrongVersion);
+            }
             if !self.incoming.is_empty()
                 && let Some(packet) = self.codec.decode(&mut self.incoming)?
             {
@@ -127,8 +146,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let first = tokio::time::timeout(OPENING, self.next()).await.map_err(|_| End::Gone)?;
         let verdict = match first {
             Ok(Packet::Connect(connect)) => Session::accept(connect),
-            // The codec reads only level 4 and 5; MQTT 3.1.1 section 3.1.2.2 answers others with 1.
-            Err(End::Misused) => Err(ConnectReturnCode::RefusedProtocolVersion),
+            // MQTT 3.1.1 section 3.1.2.2 answers other versions with 1; anything else malformed is just closed.
+            Err(End::WrongVersion) => Err(ConnectReturnCode::RefusedProtocolVersion),
             Ok(_) => return Err(End::Misused),
             Err(end) => return Err(end),
         };
@@ -191,10 +210,12 @@ impl Session {
                 None => wire.next().await?,
             };
             match packet {
-                Packet::Publish(publish) => self.answer(wire, publish, presented, service).await?,
+                Packet::Publish(publish) => Box::pin(self.answer(wire, publish, presented, service)).await?,
                 Packet::Subscribe(subscribe) => self.subscribe(wire, &subscribe)?,
                 Packet::Unsubscribe(unsubscribe) => {
-                    self.subscribed = None;
+                    if unsubscribe.topics.iter().any(|topic| topic == RESPONSE_FILTER) {
+                        (self.subscribed, self.keeps_subscription) = (None, false);
+                    }
                     wire.put(Packet::UnsubAck(UnsubAck::new(unsubscribe.pkid)))?;
                 }
                 Packet::PingReq => wire.put(Packet::PingResp)?,
