@@ -10,8 +10,8 @@ cargo build --release --locked --quiet
 rollcall=$PWD/target/release/rollcall
 field() { python3 -c 'import json,sys; r=json.load(open(sys.argv[1])); print(eval(sys.argv[2], {"r": r}))' "$@"; }
 
-echo "== minting: P-256 leaves beside their bound, one key derived and one signature made (one core)"
-cargo bench --quiet --locked -p sim-identity --bench mint -- --items-count-decimal 2>/dev/null | grep -E 'bound|P256|t=' || true
+echo "== minting: P-256 leaves beside their bound, one key derived and one signature made"
+cargo bench --quiet --locked -p sim-identity --bench mint 2>/dev/null | grep -vE "^Timer|^$"
 
 echo "== provisioning: own leaf each, TLS 1.3, P-256, CONNECT to assigned, mock in the same process, five runs"
 for chain in always once; do
@@ -24,7 +24,7 @@ for chain in always once; do
   printf 'verify_server = %-6s  devices/s, sorted: %s\n' "$chain" "$(printf '%s\n' "${rates[@]}" | sort -n | paste -sd' ')"
 done
 
-echo "== memory: devices connected and waiting, client and mock in processes of their own"
+echo "== memory: devices arriving at 1,000/s, connected and waiting, client and mock in processes of their own"
 "$rollcall" mint ca --out "$work/ca" --quiet >/dev/null
 "$rollcall" mock --mqtts-port 0 --https-port 0 --management-port 0 --retry-after 30s --assign-delay 30s \
   --trust-root "$work/root.pem" --json >"$work/ready" &
@@ -53,8 +53,9 @@ port = $(port mqtts)
 id_scope = "0ne00000001"
 trust_root = "root.pem"
 management = "$(field "$work/ready" 'r["management"]')"
-[load.closed]
-in_flight = $1
+[load.open]
+rate = 1000
+max_in_flight = $1
 TOML
   "$rollcall" run "$work/held.toml" --out "$work/held" --quiet >/dev/null &
   local client=$! server_most=0 client_most=0 now

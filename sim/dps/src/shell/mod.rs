@@ -201,7 +201,8 @@ impl Owner {
 
     /// Starts a connection's task, which ends with the mock at the latest.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(self.clone().run(task));
+        // Boxed once here: each layer of futures around it would otherwise hold it a second time.
+        self.tasks.spawn(self.clone().run(Box::pin(task)));
     }
 }
 
@@ -235,7 +236,7 @@ async fn accept_tls<F, Fut>(
             match Box::pin(tokio::time::timeout(OPENING, acceptor.accept(stream))).await {
                 Ok(Ok(stream)) => {
                     service.registrar.ledger.tls_handshakes.add();
-                    serve(stream).await;
+                    Box::pin(serve(stream)).await;
                 }
                 Ok(Err(_)) | Err(_) => service.registrar.ledger.tls_failures.add(),
             }
