@@ -4,9 +4,9 @@
 //! seed are arguments.
 
 use crate::exit::Failure;
-use scenarios::{Authority, KeyKind, Scenario, Template};
+use scenarios::{Authority, Scenario, Template};
 use sim_identity::fleet::FleetPlan;
-use sim_identity::{Defect, DeviceIdentity, Fleet, Hierarchy, HierarchyPlan, Issuer, KeyAlgorithm, Seed};
+use sim_identity::{Defect, DeviceIdentity, Fleet, Hierarchy, HierarchyPlan, Issuer, Seed};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,18 +45,6 @@ impl ShardOf {
     /// The fleet index of this part's n-th device.
     pub fn device(self, position: u64) -> u64 {
         position * self.count + self.index
-    }
-}
-
-/// The `--key` and `key =` spelling as a key type.
-pub fn key_algorithm(kind: KeyKind) -> KeyAlgorithm {
-    match kind {
-        KeyKind::P256 => KeyAlgorithm::P256,
-        KeyKind::P384 => KeyAlgorithm::P384,
-        KeyKind::Ed25519 => KeyAlgorithm::Ed25519,
-        KeyKind::Rsa2048 => KeyAlgorithm::Rsa2048,
-        KeyKind::Rsa3072 => KeyAlgorithm::Rsa3072,
-        KeyKind::Rsa4096 => KeyAlgorithm::Rsa4096,
     }
 }
 
@@ -154,11 +142,8 @@ impl Ca {
     pub fn prepare(scenario: &Scenario, base: &Path, now: OffsetDateTime) -> Result<Self, Failure> {
         match &scenario.fleet.authority {
             Authority::Minted { intermediates, key } => {
-                let plan = HierarchyPlan {
-                    name: scenario.name.clone(),
-                    intermediates: *intermediates,
-                    key: key_algorithm(*key),
-                };
+                let plan =
+                    HierarchyPlan { name: scenario.name.clone(), intermediates: *intermediates, key: *key };
                 let made = Hierarchy::mint(&plan, &seed(scenario).child("authority"), now);
                 made.map(Ca::Minted)
                     .map_err(|e| Failure::unexpected(format!("cannot mint the authorities: {e}")))
@@ -200,7 +185,7 @@ pub fn devices(
         }
     };
     let plan = FleetPlan {
-        key: key_algorithm(fleet.key),
+        key: fleet.key,
         key_pool: usize::try_from(fleet.key_pool).unwrap_or(usize::MAX),
         validity: Duration::try_from(fleet.validity).unwrap_or(Duration::days(30)),
     };
@@ -209,18 +194,12 @@ pub fn devices(
     if let Some(line) = disabled_line {
         made = made.with_disabled_line(line);
     }
-    let listed: Vec<(Defect, u64)> = listed_defects(scenario)?;
+    let listed: Vec<(Defect, u64)> = fleet.defects.iter().map(|d| (d.kind, d.devices)).collect();
     Ok(Devices {
         source: Source::Minted(Box::new(made)),
         template: fleet.registration_id.clone(),
         defects: Defects::spread(&listed, fleet.devices),
     })
-}
-
-/// The defects a scenario lists, read.
-pub fn listed_defects(scenario: &Scenario) -> Result<Vec<(Defect, u64)>, Failure> {
-    let read = |d: &scenarios::Defect| Ok((d.id.parse().map_err(Failure::usage)?, d.devices));
-    scenario.fleet.defects.iter().map(read).collect()
 }
 
 #[cfg(test)]

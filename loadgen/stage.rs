@@ -131,7 +131,7 @@ impl Scene<'_> {
         let member = if mock.group_on == GroupOn::Root { &top } else { &issuing };
         self.create_group(mock.group.as_str(), member.certificate(), ProvisioningStatus::Enabled).await?;
         let wants_disabled =
-            scenario.fleet.defects.iter().any(|d| d.id == sim_identity::Defect::GroupDisabled.id());
+            scenario.fleet.defects.iter().any(|d| d.kind == sim_identity::Defect::GroupDisabled);
         if !wants_disabled {
             return Ok(None);
         }

@@ -127,8 +127,6 @@ impl Script {
             }
         };
         let scenario = Scenario::parse(&file, &text, overrides).map_err(|d| invalid(&file, d))?;
-        let known = |id: &str| id.parse::<sim_identity::Defect>().is_ok();
-        scenario.check_defects(known).map_err(|d| invalid(&file, d))?;
         let text = ScenarioText {
             name: scenario.name.clone(),
             file,

@@ -17,8 +17,8 @@ pub use duration::{InvalidDuration, parse_duration};
 pub use load::{Arrival, Load, WhenFull};
 pub use overrides::{InvalidOverride, Override};
 pub use scenario::{
-    Authority, Defect, Device, Fleet, GroupOn, KeyKind, Limits, MockTarget, Scenario, ServiceTarget, Target,
-    Tls, Transport, Verification, VerifyServer,
+    Authority, Defect, Device, Fleet, GroupOn, Limits, MockTarget, Scenario, ServiceTarget, Target, Tls,
+    Transport, Verification, VerifyServer,
 };
 pub use template::{InvalidTemplate, Template};
 

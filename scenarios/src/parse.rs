@@ -7,10 +7,11 @@ use crate::diagnostic::Diagnostics;
 use crate::overrides::{Override, Source};
 use crate::reader::{Section, Wrong, duration, one_of, parsed, rate, text, texts, whole};
 use crate::scenario::{
-    Authority, Defect, Device, Fleet, GroupOn, KeyKind, Limits, MockTarget, Scenario, ServiceTarget, Target,
-    Tls, Transport, Verification, VerifyServer,
+    Authority, Defect, Device, Fleet, GroupOn, Limits, MockTarget, Scenario, ServiceTarget, Target, Tls,
+    Transport, Verification, VerifyServer,
 };
 use crate::{Load, Template, WhenFull};
+use sim_identity::KeyAlgorithm;
 use sim_protocol::EnrollmentGroupId;
 use std::cell::RefCell;
 use std::time::Duration;
@@ -67,7 +68,7 @@ fn scenario(mut root: Section<'_>) -> Option<Scenario> {
 fn fleet(mut section: Section<'_>) -> Option<Fleet> {
     let devices = section.required("devices", whole(1..=MOST_DEVICES));
     let registration_id = section.required("registration_id", parsed::<Template>);
-    let key = section.or("key", KeyKind::P256, one_of(&KEYS));
+    let key = section.or("key", KeyAlgorithm::P256, one_of(&keys()));
     let key_pool = section.or("key_pool", 8, whole(1..=4096));
     let validity = section.or("validity", 30 * DAY, duration(SECOND..=36_500 * DAY));
     let authority = authority(section.section("authority"));
@@ -97,8 +98,8 @@ fn check_names(section: &Section<'_>, template: Option<&Template>, devices: Opti
     }
 }
 
-fn check_pool(section: &Section<'_>, key: Option<KeyKind>) {
-    if section.has("key_pool") && key.is_some_and(|key| !key.is_rsa()) {
+fn check_pool(section: &Section<'_>, key: Option<KeyAlgorithm>) {
+    if section.has("key_pool") && key.is_some_and(|key| key.rsa_bits().is_none()) {
         let wrong = Wrong::new("`key_pool` is for RSA keys, which are slow to make");
         section.tell(section.place_of("key_pool"), wrong.help("drop it, or choose an RSA `key`"));
     }
@@ -121,10 +122,10 @@ fn check_defects_fit(section: &Section<'_>, fleet: &Fleet) {
     }
 }
 
-const KEYS: [(&str, KeyKind); 6] = {
-    let [a, b, c, d, e, f] = KeyKind::ALL;
-    [(a.as_str(), a), (b.as_str(), b), (c.as_str(), c), (d.as_str(), d), (e.as_str(), e), (f.as_str(), f)]
-};
+/// Key types by their spelling.
+fn keys() -> [(&'static str, KeyAlgorithm); KeyAlgorithm::ALL.len()] {
+    KeyAlgorithm::ALL.map(|key| (key.as_str(), key))
+}
 
 fn authority(mut section: Section<'_>) -> Option<Authority> {
     let variant = section.variant(&["minted", "files", "directory"]);
@@ -138,7 +139,7 @@ fn authority(mut section: Section<'_>) -> Option<Authority> {
 
 fn minted(mut section: Section<'_>) -> Option<Authority> {
     let intermediates = section.or("intermediates", 1, whole(0..=DEEPEST));
-    let key = section.or("key", KeyKind::P256, one_of(&KEYS));
+    let key = section.or("key", KeyAlgorithm::P256, one_of(&keys()));
     section.close();
     Some(Authority::Minted { intermediates: u8::try_from(intermediates?).ok()?, key: key? })
 }
@@ -158,11 +159,11 @@ fn directory(mut section: Section<'_>) -> Option<Authority> {
 }
 
 fn defect(mut section: Section<'_>) -> Option<Defect> {
-    let id = section.required("id", text);
+    let kind = section.required("id", one_of(&sim_identity::Defect::ALL.map(|kind| (kind.id(), kind))));
     let devices = section.required("devices", whole(1..=MOST_DEVICES));
     let place = section.place_of("id");
     section.close();
-    Some(Defect { id: id?, devices: devices?, place })
+    Some(Defect { kind: kind?, devices: devices?, place })
 }
 
 fn device(mut section: Section<'_>) -> Option<Device> {
@@ -329,10 +330,10 @@ in_flight = 4
                 fleet: Fleet {
                     devices: 10,
                     registration_id: Template::parse("dev-{index:05}").expect("a template"),
-                    key: KeyKind::P256,
+                    key: KeyAlgorithm::P256,
                     key_pool: 8,
                     validity: 30 * DAY,
-                    authority: Authority::Minted { intermediates: 1, key: KeyKind::P256 },
+                    authority: Authority::Minted { intermediates: 1, key: KeyAlgorithm::P256 },
                     defects: vec![],
                 },
                 device: Device {
@@ -435,13 +436,13 @@ in_flight = 4
             ),
             (
                 "[fleet.authority.minted]",
-                "[[fleet.defect]]\nid = \"x\"\ndevices = 11\n[fleet.authority.minted]",
+                "[[fleet.defect]]\nid = \"cn-mismatch\"\ndevices = 11\n[fleet.authority.minted]",
                 4,
                 "11 devices are defective, but only 10 are planned",
             ),
             (
                 "[fleet.authority.minted]",
-                "[fleet.authority.directory]\npath = \"f\"\n[[fleet.defect]]\nid = \"x\"\ndevices = 1",
+                "[fleet.authority.directory]\npath = \"f\"\n[[fleet.defect]]\nid = \"cn-mismatch\"\ndevices = 1",
                 10,
                 "a fleet read from a directory brings its own defects",
             ),
@@ -539,7 +540,10 @@ in_flight = 4
         let given = given.map(|text| Override::parse(text).expect("an override"));
         for text in [SMALL.to_owned(), dotted()] {
             let scenario = Scenario::parse("x.toml", &text, &given).unwrap_or_else(|told| panic!("{told}"));
-            assert_eq!((scenario.fleet.key, scenario.device.transport), (KeyKind::P384, Transport::Https));
+            assert_eq!(
+                (scenario.fleet.key, scenario.device.transport),
+                (KeyAlgorithm::P384, Transport::Https)
+            );
             assert_eq!(scenario.load, Load::Closed { in_flight: 5 });
             let Target::Mock(mock) = scenario.target else { panic!("a mock") };
             assert_eq!(mock.group.as_str(), "g");
@@ -548,10 +552,10 @@ in_flight = 4
 
     #[test]
     fn defects_are_checked_against_the_known_ones_where_they_stand() {
-        let text = format!("{SMALL}\n[[fleet.defect]]\nid = \"expired\"\ndevices = 1\n");
-        let scenario = Scenario::parse("x.toml", &text, &[]).expect("a good scenario");
-        assert_eq!(scenario.check_defects(|id| id == "expired"), Ok(()));
-        let told = scenario.check_defects(|_| false).expect_err("unknown").to_string();
-        assert!(told.starts_with("error: unknown defect `expired`\n  --> x.toml:15:6"), "{told}");
+        let with = |id: &str| format!("{SMALL}\n[[fleet.defect]]\nid = \"{id}\"\ndevices = 1\n");
+        let scenario = Scenario::parse("x.toml", &with("cn-mismatch"), &[]).expect("a good scenario");
+        assert_eq!(scenario.fleet.defects[0].kind, sim_identity::Defect::CnMismatch);
+        let told = Scenario::parse("x.toml", &with("cn-mismatsch"), &[]).expect_err("unknown").to_string();
+        assert!(told.contains("x.toml:15:6") && told.contains("did you mean `cn-mismatch`?"), "{told}");
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Made by [`Scenario::parse`] alone, from the text of a file; what is parsed is relied on.
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::diagnostic::Place;
 use crate::{Load, Template};
+use sim_identity::KeyAlgorithm;
 use sim_protocol::{EnrollmentGroupId, IdScope};
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub struct Fleet {
     /// How devices are named; checked for the first and the last of them.
     pub registration_id: Template,
     /// The kind of key a device has. Says nothing of a fleet read from a directory.
-    pub key: KeyKind,
+    pub key: KeyAlgorithm,
     /// How many keys the fleet shares, at least 1. Meant for RSA alone, whose keys are slow to make.
     pub key_pool: u64,
     /// The lifetime of a leaf certificate, at least 1 second.
@@ -52,46 +53,6 @@ impl Fleet {
     }
 }
 
-/// The kind of a key pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyKind {
-    /// ECDSA on NIST P-256.
-    P256,
-    /// ECDSA on NIST P-384.
-    P384,
-    /// Ed25519.
-    Ed25519,
-    /// RSA of 2048 bits.
-    Rsa2048,
-    /// RSA of 3072 bits.
-    Rsa3072,
-    /// RSA of 4096 bits.
-    Rsa4096,
-}
-
-impl KeyKind {
-    /// Every kind, in the order in which they are offered.
-    pub const ALL: [Self; 6] =
-        [Self::P256, Self::P384, Self::Ed25519, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
-
-    /// The kind as a scenario spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::P256 => "p256",
-            Self::P384 => "p384",
-            Self::Ed25519 => "ed25519",
-            Self::Rsa2048 => "rsa2048",
-            Self::Rsa3072 => "rsa3072",
-            Self::Rsa4096 => "rsa4096",
-        }
-    }
-
-    /// Whether it is an RSA key.
-    pub const fn is_rsa(self) -> bool {
-        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
-    }
-}
-
 /// Where the fleet's certificates come from. Paths are as written: relative to the scenario file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authority {
@@ -100,7 +61,7 @@ pub enum Authority {
         /// How many intermediates stand between the root and a leaf, 0 to 8.
         intermediates: u8,
         /// The kind of key they have.
-        key: KeyKind,
+        key: KeyAlgorithm,
     },
     /// The user's own issuing CA.
     Files {
@@ -121,8 +82,8 @@ pub enum Authority {
 /// Devices that are bad on purpose, all in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defect {
-    /// The id of the defect; known ids are checked by [`Scenario::check_defects`].
-    pub id: String,
+    /// Which.
+    pub kind: sim_identity::Defect,
     /// How many devices have it, at least 1.
     pub devices: u64,
     /// Where the id is written.
@@ -252,17 +213,4 @@ pub struct Limits {
     pub grace: Duration,
     /// How long one attempt may take; above 0.
     pub attempt_timeout: Duration,
-}
-
-impl Scenario {
-    /// Checks the ids of the fleet's defects, which are known elsewhere.
-    pub fn check_defects(&self, known: impl Fn(&str) -> bool) -> Result<(), Diagnostics> {
-        let unknown = self.fleet.defects.iter().filter(|defect| !known(&defect.id));
-        let found: Vec<_> = unknown.map(unknown_defect).collect();
-        if found.is_empty() { Ok(()) } else { Err(Diagnostics::sorted(found)) }
-    }
-}
-
-fn unknown_defect(defect: &Defect) -> Diagnostic {
-    Diagnostic { place: defect.place.clone(), message: format!("unknown defect `{}`", defect.id), help: None }
 }
