@@ -369,7 +369,7 @@ in_flight = 4
         let (file, text) = SHIPPED[0];
         let demo = Scenario::parse(file, text, &[]).expect("the demo");
         assert_eq!((demo.fleet.devices, demo.fleet.defective()), (10_006, 6));
-        assert_eq!(demo.load, Load::Closed { in_flight: 256 });
+        assert_eq!(demo.load, Load::Closed { in_flight: 64 });
     }
 
     #[test]
