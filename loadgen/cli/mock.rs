@@ -1,12 +1,13 @@
 //! `rollcall mock`: serves the mock until it is stopped.
 
 use super::output::Output;
-use super::{random_seed, stop_signal, write_file};
+use super::{random_seed, read_pair, stop_signal, write_file};
 use crate::exit::{Exit, Failure};
 use crate::stage::{ID_SCOPE, server_names, service_key};
 use clap::{Args, ValueEnum};
 use scenarios::parse_duration;
 use sim_dps::{Mock, MockConfig, RegistrarConfig};
+use sim_identity::authority::ServerIdentity;
 use sim_identity::{Seed, pem};
 use sim_protocol::IdScope;
 use sim_protocol::sas::SharedKey;
@@ -59,6 +60,12 @@ pub struct MockArgs {
     /// One more name or address in the server certificate, beside localhost and 127.0.0.1; repeatable
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
+    /// Server certificate to present, leaf first, with the root it chains to last; minted if absent
+    #[arg(long, value_name = "FILE", requires = "server_key")]
+    pub server_cert: Option<PathBuf>,
+    /// Private key of the server certificate
+    #[arg(long, value_name = "FILE", requires = "server_cert")]
+    pub server_key: Option<PathBuf>,
     /// Key of the policy `provisioningserviceowner`, base64; made up if absent
     #[arg(long, value_name = "BASE64", env = "ROLLCALL_SERVICE_KEY", hide_env_values = true)]
     pub service_key: Option<String>,
@@ -100,7 +107,7 @@ pub async fn run(args: MockArgs, output: Output) -> Result<Exit, Failure> {
         https_port: args.https_port,
         management_port: args.management_port,
         names: server_names(&args.name),
-        server: None,
+        server: server(&args)?,
         service_key: key.clone(),
         registrar: RegistrarConfig {
             id_scope: args.id_scope.clone(),
@@ -121,6 +128,16 @@ pub async fn run(args: MockArgs, output: Output) -> Result<Exit, Failure> {
     stop_signal().await?;
     mock.shutdown().await;
     Ok(Exit::Good)
+}
+
+/// The server certificate that the flags name, if they name one.
+fn server(args: &MockArgs) -> Result<Option<ServerIdentity>, Failure> {
+    let (Some(cert), Some(key)) = (&args.server_cert, &args.server_key) else { return Ok(None) };
+    let (chain, key) = read_pair(cert, key, "server certificate")?;
+    let der: Vec<Vec<u8>> = chain.iter().map(|c| c.der().to_vec()).collect();
+    // A file with one certificate is its own root: clients are to trust that one.
+    let trust_root = der.last().cloned().unwrap_or_default();
+    Ok(Some(ServerIdentity { trust_root, chain: der, key }))
 }
 
 fn announce(args: &MockArgs, mock: &Mock, key: &SharedKey, output: Output) {

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use rustls_pki_types::{CertificateDer, ServerName};
 use sim_identity::certificate::{CommonName, NameMatch, compare_names};
 use sim_identity::files::FileFault;
-use sim_identity::{Certificate, DeviceIdentity, Issuer, IssuerFault, KeyAlgorithm, Seed, files};
+use sim_identity::{Certificate, DeviceIdentity, Issuer, IssuerFault, KeyAlgorithm, PrivateKey, Seed, files};
 use sim_protocol::RegistrationId;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
@@ -361,23 +361,34 @@ fn check_chain(issuer: &Issuer, cert: &Path, chain: &Path) -> Result<(), Failure
     Ok(())
 }
 
+/// Reads certificates, the first one's key beside them; never an empty list. `what` says what they are to be.
+pub(crate) fn read_pair(
+    chain: &Path,
+    key: &Path,
+    what: &str,
+) -> Result<(Vec<Certificate>, PrivateKey), Failure> {
+    let certificates = read_certificates(chain, what)?;
+    let private = files::read_private_key(&key.display().to_string(), &read_file(key, "private key")?)
+        .map_err(file_fault)?;
+    if certificates.first().is_none_or(|first| first.public_key() != private.public_key()) {
+        let (chain, key) = (chain.display(), key.display());
+        let fault =
+            format!("cannot use {chain} and {key}: the private key does not belong to the first certificate");
+        return Err(Failure::usage(fault).advise(
+            "Put the certificate of the device or server first, and give the key that belongs to it.",
+        ));
+    }
+    Ok((certificates, private))
+}
+
 /// Reads a device: its chain, leaf first, and the leaf's key. Registers as `id`, or else as the leaf's CN.
 pub fn read_identity(
     chain: &Path,
     key: &Path,
     id: Option<RegistrationId>,
 ) -> Result<DeviceIdentity, Failure> {
-    let certificates = read_certificates(chain, "certificate chain")?;
-    let private = files::read_private_key(&key.display().to_string(), &read_file(key, "private key")?)
-        .map_err(file_fault)?;
-    let names = || format!("{} and {}", chain.display(), key.display());
-    let Some(leaf) = certificates.first().filter(|leaf| leaf.public_key() == private.public_key()) else {
-        let fault =
-            format!("cannot use {}: the private key does not belong to the first certificate", names());
-        return Err(Failure::usage(fault)
-            .advise("Put the device certificate first, and give the key that belongs to it."));
-    };
-    let registration_id = match (id, leaf.common_name()) {
+    let (certificates, private) = read_pair(chain, key, "certificate chain")?;
+    let registration_id = match (id, certificates[0].common_name()) {
         (Some(id), _) => id,
         (None, CommonName::One(name)) => RegistrationId::new(name.as_str()).map_err(|fault| {
             Failure::usage(format!("cannot register as the CN of {}: {fault}", chain.display()))

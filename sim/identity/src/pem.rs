@@ -44,7 +44,8 @@ pub fn is_pem(bytes: &[u8]) -> bool {
 /// All blocks of a text in order; text between blocks is ignored, as RFC 7468 section 2 allows.
 pub fn blocks(text: &str) -> Result<Vec<Block>, PemFault> {
     let mut blocks = Vec::new();
-    let mut lines = text.lines().enumerate();
+    // Some editors begin a file with a byte-order mark.
+    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
     while let Some((i, line)) = lines.next() {
         if let Some(label) = boundary(line, "-----BEGIN ") {
             blocks.push(block(label, i + 1, &mut lines)?);
@@ -117,6 +118,12 @@ mod tests {
         let found = blocks(&text).expect("two blocks");
         assert_eq!(found.iter().map(|b| b.label.as_str()).collect::<Vec<_>>(), ["A", "B"]);
         assert_eq!((found[0].der.as_slice(), found[0].line), ([1; 100].as_slice(), 2));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_not_part_of_the_first_line() {
+        let text = format!("\u{feff}{}", encode("A", &[1]));
+        assert_eq!(blocks(&text).expect("one block").len(), 1);
     }
 
     #[test]
