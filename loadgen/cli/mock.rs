@@ -6,12 +6,13 @@ use crate::exit::{Exit, Failure};
 use crate::stage::{ID_SCOPE, server_names, service_key};
 use clap::{Args, ValueEnum};
 use scenarios::parse_duration;
+use serde::Serialize;
 use sim_dps::{Mock, MockConfig, RegistrarConfig};
 use sim_identity::authority::ServerIdentity;
 use sim_identity::{Seed, pem};
 use sim_protocol::IdScope;
 use sim_protocol::sas::SharedKey;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -140,16 +141,27 @@ fn server(args: &MockArgs) -> Result<Option<ServerIdentity>, Failure> {
     Ok(Some(ServerIdentity { trust_root, chain: der, key }))
 }
 
+/// The line that scripts wait for.
+#[derive(Serialize)]
+struct Ready<'a> {
+    mqtts: SocketAddr,
+    https: SocketAddr,
+    management: SocketAddr,
+    id_scope: &'a IdScope,
+    trust_root: Option<&'a str>,
+    service_key: String,
+}
+
 fn announce(args: &MockArgs, mock: &Mock, key: &SharedKey, output: Output) {
     let trust_root = args.trust_root.as_ref().map(|p| p.display().to_string());
-    output.json(&serde_json::json!({
-        "mqtts": mock.mqtts().to_string(),
-        "https": mock.https().to_string(),
-        "management": mock.management().to_string(),
-        "id_scope": args.id_scope,
-        "trust_root": trust_root,
-        "service_key": key.to_base64(),
-    }));
+    output.json(&Ready {
+        mqtts: mock.mqtts(),
+        https: mock.https(),
+        management: mock.management(),
+        id_scope: &args.id_scope,
+        trust_root: trust_root.as_deref(),
+        service_key: key.to_base64(),
+    });
     output.line(format_args!("mqtts        {}", mock.mqtts()));
     output.line(format_args!("https        {}", mock.https()));
     output.line(format_args!("management   http://{}/ledger", mock.management()));
