@@ -80,14 +80,7 @@ pub struct Certificate {
     serial: Vec<u8>,
     not_before: i64,
     not_after: i64,
-    basic_constraints: Option<BasicConstraints>,
-    key_usage: Option<KeyUsage>,
-    extended_key_usage: Option<ExtendedKeyUsage>,
-    subject_key_id: Option<Vec<u8>>,
-    authority_key_id: Option<Vec<u8>>,
-    unknown_critical: Option<String>,
-    duplicate_extension: bool,
-    name_constraints: bool,
+    extensions: Facts,
     common_name: CommonName,
 }
 
@@ -100,7 +93,6 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(CertificateFault::TrailingBytes(rest.len()));
         }
-        let facts = Facts::of(&parsed);
         let tbs = &parsed.tbs_certificate;
         let at = |part: &[u8]| offset(&der, part);
         let signature_algorithm = algorithm(&parsed.signature_algorithm);
@@ -118,14 +110,7 @@ impl Certificate {
             serial: tbs.raw_serial().to_vec(),
             not_before: tbs.validity.not_before.timestamp(),
             not_after: tbs.validity.not_after.timestamp(),
-            basic_constraints: facts.basic_constraints,
-            key_usage: facts.key_usage,
-            extended_key_usage: facts.extended_key_usage,
-            subject_key_id: facts.subject_key_id,
-            authority_key_id: facts.authority_key_id,
-            unknown_critical: facts.unknown_critical,
-            duplicate_extension: facts.duplicate,
-            name_constraints: facts.name_constraints,
+            extensions: Facts::of(&parsed),
             common_name: common_name(&tbs.subject),
             der,
         })
@@ -212,47 +197,47 @@ impl Certificate {
 
     /// basicConstraints, if present.
     pub fn basic_constraints(&self) -> Option<BasicConstraints> {
-        self.basic_constraints
+        self.extensions.basic_constraints
     }
 
     /// Whether it is marked as a CA.
     pub fn is_ca(&self) -> bool {
-        self.basic_constraints.is_some_and(|b| b.ca)
+        self.extensions.basic_constraints.is_some_and(|b| b.ca)
     }
 
     /// keyUsage, if present.
     pub fn key_usage(&self) -> Option<KeyUsage> {
-        self.key_usage
+        self.extensions.key_usage
     }
 
     /// extKeyUsage, if present.
     pub fn extended_key_usage(&self) -> Option<ExtendedKeyUsage> {
-        self.extended_key_usage
+        self.extensions.extended_key_usage
     }
 
     /// subjectKeyIdentifier, if present.
     pub fn subject_key_id(&self) -> Option<&[u8]> {
-        self.subject_key_id.as_deref()
+        self.extensions.subject_key_id.as_deref()
     }
 
     /// authorityKeyIdentifier's key id, if present.
     pub fn authority_key_id(&self) -> Option<&[u8]> {
-        self.authority_key_id.as_deref()
+        self.extensions.authority_key_id.as_deref()
     }
 
     /// A critical extension that nobody here processes: its OID in dotted form.
     pub fn unknown_critical(&self) -> Option<&str> {
-        self.unknown_critical.as_deref()
+        self.extensions.unknown_critical.as_deref()
     }
 
     /// Whether an extension occurs twice (RFC 5280 section 4.2 forbids it).
     pub fn has_duplicate_extension(&self) -> bool {
-        self.duplicate_extension
+        self.extensions.duplicate
     }
 
     /// Whether it constrains the names below it.
     pub fn has_name_constraints(&self) -> bool {
-        self.name_constraints
+        self.extensions.name_constraints
     }
 
     /// Whether the algorithm inside the signed part is the one outside (RFC 5280 section 4.1.1.2).
@@ -337,7 +322,8 @@ fn algorithm(id: &x509_parser::x509::AlgorithmIdentifier<'_>) -> Vec<u8> {
     out
 }
 
-#[derive(Default)]
+/// What the extensions say.
+#[derive(Clone, Default)]
 struct Facts {
     basic_constraints: Option<BasicConstraints>,
     key_usage: Option<KeyUsage>,
