@@ -4,7 +4,6 @@
 //! the text becomes a [`Diagnostic`] that names the line and what repairs it.
 
 mod diagnostic;
-mod duration;
 mod load;
 mod overrides;
 mod parse;
@@ -13,13 +12,13 @@ mod scenario;
 mod template;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
-pub use duration::{InvalidDuration, parse_duration};
 pub use load::{Arrival, Load, WhenFull};
 pub use overrides::{InvalidOverride, Override};
 pub use scenario::{
-    Authority, Defect, Device, Fleet, GroupOn, Limits, MockTarget, Scenario, ServiceTarget, Target, Tls,
-    Transport, Verification, VerifyServer,
+    Authority, Defect, Device, Fleet, GroupOn, Limits, MockProfile, MockTarget, Scenario, ServiceTarget,
+    Target, Tls, Transport, Verification, VerifyServer,
 };
+pub use sim_protocol::duration::{InvalidDuration, parse_duration};
 pub use template::{InvalidTemplate, Template};
 
 /// The shipped scenarios: file name and text.

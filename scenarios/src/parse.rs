@@ -5,14 +5,16 @@
 
 use crate::diagnostic::Diagnostics;
 use crate::overrides::{Override, Source};
-use crate::reader::{Section, Wrong, duration, one_of, parsed, rate, text, texts, whole};
+use crate::reader::{Section, Wrong, delay, duration, one_of, parsed, rate, text, texts, whole};
 use crate::scenario::{
-    Authority, Defect, Device, Fleet, GroupOn, Limits, MockTarget, Scenario, ServiceTarget, Target, Tls,
-    Transport, Verification, VerifyServer,
+    Authority, Defect, Device, Fleet, GroupOn, Limits, MockProfile, MockTarget, Scenario, ServiceTarget,
+    Target, Tls, Transport, Verification, VerifyServer,
 };
 use crate::{Load, Template, WhenFull};
 use sim_identity::KeyAlgorithm;
 use sim_protocol::EnrollmentGroupId;
+use sim_protocol::delay::Delay;
+use sim_protocol::faults::chaos;
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -195,10 +197,15 @@ fn mock(mut section: Section<'_>) -> Option<MockTarget> {
     let group = section.optional("group", parsed::<EnrollmentGroupId>);
     let group_on = section.or("group_on", GroupOn::Intermediate, one_of(&GROUPS_ON));
     let retry_after = section.or("retry_after", Duration::ZERO, duration(Duration::ZERO..=DAY));
-    let assign_delay = section.or("assign_delay", Duration::ZERO, duration(Duration::ZERO..=DAY));
+    let assign_delay = section.or("assign_delay", Delay::ZERO, delay);
     let hubs = section.or("hubs", vec!["hub-1.azure-devices.net".to_owned()], texts);
+    let profile = section.or("profile", MockProfile::Unlimited, one_of(&PROFILES));
+    let given: Vec<_> = section.sections("fault").iter().map(Section::fault).collect();
     check_whole_seconds(&section, retry_after);
     section.close();
+    let profile = profile?;
+    let mut faults = if profile == MockProfile::Chaos { chaos() } else { Vec::new() };
+    faults.extend(given.into_iter().collect::<Option<Vec<_>>>()?);
     Some(MockTarget {
         verification: verification?,
         group: group?.or_else(|| EnrollmentGroupId::new("fleet").ok())?,
@@ -206,6 +213,8 @@ fn mock(mut section: Section<'_>) -> Option<MockTarget> {
         retry_after: retry_after?,
         assign_delay: assign_delay?,
         hubs: hubs?,
+        profile,
+        faults,
     })
 }
 
@@ -214,6 +223,9 @@ const VERIFICATIONS: [(&str, Verification); 3] = [
     ("self-attested", Verification::SelfAttested),
     ("none", Verification::None),
 ];
+
+const PROFILES: [(&str, MockProfile); 3] =
+    [("unlimited", MockProfile::Unlimited), ("azure", MockProfile::Azure), ("chaos", MockProfile::Chaos)];
 
 const GROUPS_ON: [(&str, GroupOn); 2] = [("intermediate", GroupOn::Intermediate), ("root", GroupOn::Root)];
 
@@ -291,6 +303,8 @@ fn limits(mut section: Section<'_>) -> Option<Limits> {
 mod tests {
     use super::*;
     use crate::SHIPPED;
+    use crate::diagnostic::Place;
+    use sim_protocol::faults::{Fault, FaultPoint, FaultRule};
 
     const SMALL: &str = r#"name = "small"
 
@@ -346,8 +360,10 @@ in_flight = 4
                     group: EnrollmentGroupId::new("fleet").expect("a name"),
                     group_on: GroupOn::Intermediate,
                     retry_after: Duration::ZERO,
-                    assign_delay: Duration::ZERO,
+                    assign_delay: Delay::ZERO,
                     hubs: vec!["hub-1.azure-devices.net".to_owned()],
+                    profile: MockProfile::Unlimited,
+                    faults: vec![],
                 }),
                 load: Load::Closed { in_flight: 4 },
                 limits: Limits { grace: 10 * SECOND, attempt_timeout: 60 * SECOND },
@@ -557,5 +573,148 @@ in_flight = 4
         assert_eq!(scenario.fleet.defects[0].kind, sim_identity::Defect::CnMismatch);
         let told = Scenario::parse("x.toml", &with("cn-mismatsch"), &[]).expect_err("unknown").to_string();
         assert!(told.contains("x.toml:15:6") && told.contains("did you mean `cn-mismatch`?"), "{told}");
+    }
+
+    /// The mock of the small scenario with more lines under `[target.mock]`.
+    fn mock_with(lines: &str) -> Result<MockTarget, Diagnostics> {
+        let text = SMALL.replace("[target.mock]", &format!("[target.mock]\n{lines}"));
+        Scenario::parse("x.toml", &text, &[]).map(|scenario| match scenario.target {
+            Target::Mock(mock) => mock,
+            Target::Service(_) => panic!("a mock"),
+        })
+    }
+
+    #[test]
+    fn an_assignment_takes_a_time_or_a_distribution_of_times() {
+        let ms = Duration::from_millis;
+        for (text, delay) in [
+            ("500ms", Delay::Fixed(ms(500))),
+            ("1d", Delay::Fixed(DAY)),
+            ("uniform 100ms..300ms", Delay::Uniform { from: ms(100), to: ms(300) }),
+            ("bimodal 10ms, 2s, 5%", Delay::Bimodal { low: ms(10), high: ms(2000), share_high: 0.05 }),
+        ] {
+            let mock =
+                mock_with(&format!("assign_delay = \"{text}\"")).unwrap_or_else(|told| panic!("{told}"));
+            assert_eq!(mock.assign_delay, delay, "{text}");
+        }
+        let text = [Override::parse("target.mock.assign_delay=exponential 200ms").expect("an override")];
+        let scenario = Scenario::parse("x.toml", SMALL, &text).unwrap_or_else(|told| panic!("{told}"));
+        let Target::Mock(mock) = scenario.target else { panic!("a mock") };
+        assert_eq!(mock.assign_delay, Delay::Exponential { mean: ms(200) });
+    }
+
+    #[test]
+    fn faults_are_tables_of_the_mock() {
+        let mock = mock_with(
+            r#"[[target.mock.fault]]
+id = "throttle"
+at = "register"
+share = 0.05
+retry_after = "3s"
+devices = "dev-*"
+
+[[target.mock.fault]]
+id = "drop"
+at = ["register", "poll-answer"]
+from = "5s"
+until = "20s"
+share = 1
+"#,
+        );
+        let throttle = Fault::Throttle { retry_after: Some(3 * SECOND) };
+        let expected = [
+            FaultRule {
+                at: vec![FaultPoint::Register],
+                share: 0.05,
+                devices: Some("dev-*".to_owned()),
+                ..FaultRule::new(throttle)
+            },
+            FaultRule {
+                at: vec![FaultPoint::Register, FaultPoint::PollAnswer],
+                from: Some(5 * SECOND),
+                until: Some(20 * SECOND),
+                ..FaultRule::new(Fault::Drop)
+            },
+        ];
+        assert_eq!(mock.unwrap_or_else(|told| panic!("{told}")).faults, expected);
+    }
+
+    #[test]
+    fn chaos_comes_before_the_faults_of_the_file() {
+        let drop = "[[target.mock.fault]]\nid = \"drop\"\n";
+        let own = FaultRule::new(Fault::Drop);
+        for (word, profile, faults) in [
+            ("unlimited", MockProfile::Unlimited, vec![own.clone()]),
+            ("azure", MockProfile::Azure, vec![own.clone()]),
+            ("chaos", MockProfile::Chaos, [chaos(), vec![own]].concat()),
+        ] {
+            let mock =
+                mock_with(&format!("profile = \"{word}\"\n{drop}")).unwrap_or_else(|told| panic!("{told}"));
+            assert_eq!((mock.profile, mock.faults), (profile, faults), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_fault_that_is_none_is_told_where_it_stands() {
+        let fault = |lines: &str| format!("[[target.mock.fault]]\n{lines}");
+        for (lines, line, message, help) in [
+            (fault("id = \"trottle\""), 11, "`id` must be one of", Some("did you mean `throttle`?")),
+            (fault("share = 0.5"), 10, "`target.mock.fault.id` is missing", None),
+            (
+                fault("id = \"drop\"\nshaer = 0.5"),
+                12,
+                "unknown key `target.mock.fault.shaer`",
+                Some("did you mean `share`?"),
+            ),
+            (
+                fault("delay = \"3s\"\nid = \"drop\""),
+                11,
+                "unknown key `target.mock.fault.delay`",
+                Some("known keys are `id`"),
+            ),
+            (fault("id = \"drop\"\nshare = 1.5"), 12, "`share` must be between 0 and 1", None),
+            (fault("id = \"drop\"\nshare = nan"), 12, "`share` must be between 0 and 1", None),
+            (
+                fault("id = \"drop\"\nat = [\"poll\", \"conect\"]"),
+                12,
+                "`at` must be of",
+                Some("did you mean `connect`?"),
+            ),
+            (fault("id = \"throttle\"\nat = \"tls\""), 12, "`throttle` cannot happen at `tls`", None),
+            (fault("id = \"drop\"\nat = \"tcp\"\ndevices = \"a\""), 13, "`devices` cannot be told", None),
+            (fault("id = \"drop\"\nfrom = \"2s\"\nuntil = \"1s\""), 13, "`until` must be after `from`", None),
+            (fault("id = \"drop\"\nfrom = 2"), 12, "`from` must be a duration in quotes", None),
+            (fault("id = \"latency\"\ndelay = \"2\""), 12, "`delay` is no delay", None),
+            ("profile = \"caos\"".to_owned(), 10, "`profile` must be one of", Some("did you mean `chaos`?")),
+            ("assign_delay = 20".to_owned(), 10, "`assign_delay` is no delay", None),
+            ("assign_delay = \"2d\"".to_owned(), 10, "`assign_delay` is no delay", None),
+            ("assign_delay = true".to_owned(), 10, "`assign_delay` must be a delay, found a boolean", None),
+            ("fault = 3".to_owned(), 10, "`fault` must be tables", Some("write `[[target.mock.fault]]`")),
+        ] {
+            let told = mock_with(&lines).expect_err(&lines);
+            let [told] = told.0.as_slice() else { panic!("{lines}: {told}") };
+            assert!(told.message.starts_with(message), "{lines}: {told}");
+            assert!(
+                matches!(told.place, Place::Line { line: found, .. } if found == line),
+                "{lines}: {told}"
+            );
+            let found = told.help.as_deref();
+            assert!(found.is_some() == help.is_some(), "{lines}: {told}");
+            assert!(found.unwrap_or_default().starts_with(help.unwrap_or_default()), "{lines}: {told}");
+        }
+    }
+
+    #[test]
+    fn each_fault_tells_its_own_mistake() {
+        let told = mock_with("[[target.mock.fault]]\nid = \"dorp\"\n[[target.mock.fault]]\nid = \"stall\"\n");
+        let lines = told.expect_err("two mistakes").0.into_iter().map(|told| match told.place {
+            Place::Line { line, .. } => line,
+            Place::Set(_) => 0,
+        });
+        assert_eq!(lines.collect::<Vec<_>>(), [11, 12]);
+        let given = Override::parse("target.mock.fault.0.share=2").expect("an override");
+        let text = SMALL.replace("[load", "[[target.mock.fault]]\nid = \"drop\"\n[load");
+        let told = Scenario::parse("x.toml", &text, std::slice::from_ref(&given)).expect_err("a share of 2");
+        assert_eq!(told.0[0].place, Place::Set("target.mock.fault.0.share=2".to_owned()));
     }
 }

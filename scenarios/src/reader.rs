@@ -4,8 +4,10 @@
 //! nearest key that exists.
 
 use crate::diagnostic::{Diagnostic, Place, nearest};
-use crate::duration::{InvalidDuration, parse_duration, written};
 use crate::overrides::Source;
+use sim_protocol::delay::Delay;
+use sim_protocol::duration::{InvalidDuration, parse_duration, written};
+use sim_protocol::faults::{FaultRule, InvalidFault, Written};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -223,14 +225,64 @@ impl<'s> Section<'s> {
     pub(crate) fn close(&self) {
         let keys = self.table.iter().flat_map(|(table, _)| table.keys());
         for key in keys.filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
-            let wrong = Wrong::new(format!("unknown key `{}`", self.full(key.get_ref())));
-            let help = match nearest(key.get_ref(), &self.known) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known keys are {}", quoted(&self.known)),
-            };
-            self.tell(self.source.place(key.span()), wrong.help(help));
+            self.tell_unknown(key.get_ref(), &self.known);
         }
     }
+
+    fn tell_unknown(&self, key: &str, known: &[&str]) {
+        let wrong = Wrong::new(format!("unknown key `{}`", self.full(key)));
+        let help = match nearest(key, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known keys are {}", quoted(known)),
+        };
+        self.tell(self.place_of_key(key), wrong.help(help));
+    }
+
+    /// Where a key itself stands, or the section if it is not written.
+    fn place_of_key(&self, key: &str) -> Place {
+        let written = self.table.as_ref().and_then(|(table, _)| table.get_key_value(key));
+        written.map_or_else(|| self.place(), |(key, _)| self.source.place(key.span()))
+    }
+
+    /// The whole section as a fault of the mock.
+    pub(crate) fn fault(&self) -> Option<FaultRule> {
+        let keys = self.table.iter().flat_map(|(table, _)| table.iter());
+        let written = keys.map(|(key, value)| (key.get_ref().as_ref(), as_written(value.get_ref())));
+        FaultRule::read(written).map_err(|wrong| self.tell_fault(&wrong)).ok()
+    }
+
+    fn tell_fault(&self, wrong: &InvalidFault) {
+        let key = wrong.key().unwrap_or_default();
+        if let InvalidFault::UnknownKey { known, .. } = wrong {
+            return self.tell_unknown(key, known);
+        }
+        let near = wrong.choice().and_then(|(found, known)| nearest(found, &known));
+        let help = near.map(|near| format!("did you mean `{near}`?"));
+        let message = match wrong {
+            InvalidFault::Missing { .. } => format!("`{}` is missing", self.full(key)),
+            wrong => wrong.to_string(),
+        };
+        self.tell(self.place_of(key), Wrong { message, help });
+    }
+}
+
+/// A value as rules of faults are read from.
+fn as_written<'s>(value: &'s DeValue<'s>) -> Written<'s> {
+    match value {
+        DeValue::String(text) => Written::Text(text.as_ref().into()),
+        DeValue::Integer(number) if number.radix() == 10 => as_number(number.as_str()),
+        DeValue::Float(number) => as_number(number.as_str()),
+        DeValue::Array(values) => {
+            let texts: Option<Vec<_>> =
+                values.iter().map(|text| text.get_ref().as_str().map(Into::into)).collect();
+            texts.map_or(Written::Other, Written::Texts)
+        }
+        _ => Written::Other,
+    }
+}
+
+fn as_number(text: &str) -> Written<'static> {
+    text.parse().map_or(Written::Other, Written::Number)
 }
 
 fn quoted(words: &[&str]) -> String {
@@ -286,6 +338,16 @@ pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(Found<'_>) ->
         let limits = format!("must be between {start} and {end}, found {given}");
         range.contains(&value).then_some(value).ok_or_else(|| Wrong::new(limits))
     }
+}
+
+/// How long something takes, as a distribution.
+pub(crate) fn delay(found: Found<'_>) -> Result<Delay, Wrong> {
+    let given = match found.value {
+        DeValue::String(given) => given.as_ref(),
+        DeValue::Integer(number) => number.as_str(),
+        _ => return Err(found.instead_of("a delay")),
+    };
+    given.parse().map_err(|cause| Wrong::new(format!("is no delay: {cause}")))
 }
 
 /// One of the words given.

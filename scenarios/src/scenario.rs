@@ -5,6 +5,8 @@
 use crate::diagnostic::Place;
 use crate::{Load, Template};
 use sim_identity::KeyAlgorithm;
+use sim_protocol::delay::Delay;
+use sim_protocol::faults::FaultRule;
 use sim_protocol::{EnrollmentGroupId, IdScope};
 use std::time::Duration;
 
@@ -164,9 +166,24 @@ pub struct MockTarget {
     /// What the service asks a device to wait before it polls; whole seconds, 0 for not asking.
     pub retry_after: Duration,
     /// How long an assignment takes.
-    pub assign_delay: Duration,
+    pub assign_delay: Delay,
     /// Host names of the hubs devices are assigned to; at least one, no two alike.
     pub hubs: Vec<String>,
+    /// Which quotas it keeps.
+    pub profile: MockProfile,
+    /// What goes wrong: the faults of the profile, then those of the file in its order.
+    pub faults: Vec<FaultRule>,
+}
+
+/// Which quotas the embedded mock keeps, and whether it is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MockProfile {
+    /// No quotas, for measuring.
+    Unlimited,
+    /// The documented quotas.
+    Azure,
+    /// No quotas, but small shares of many faults at once; they are among [`MockTarget::faults`].
+    Chaos,
 }
 
 /// How an uploaded CA comes to be verified.

@@ -58,6 +58,10 @@ refusals! {
     BAD_ARGUMENT = 400004, "BadRequest";
     /// A body that is not the JSON asked for.
     DESERIALIZATION = 400012, "Deserialization error";
+    /// A custom allocation webhook gave no hub (asynchronous: under status `failed`, with a text of its own).
+    CUSTOM_ALLOCATION = 400207, "Custom allocation failed";
+    /// `ours:` an api-version that is missing or that nobody knows.
+    API_VERSION = 400004, "Unknown api version";
     /// No linked hub to assign (asynchronous: under status `failed`).
     NO_HUB = 400208, "No IoT hub is available for assignment.";
     /// Neither a client certificate nor a token.
@@ -70,6 +74,16 @@ refusals! {
     SIGNING_CERTIFICATE_MISMATCH = 401002, "Signing certificate info did not match chain elements.";
     /// A good path that no enrollment wants, or a CN that is not the registration id.
     UNAUTHORIZED = 401002, "Unauthorized";
+    /// `ours:` more registrations than an instance keeps; the number is IoT Hub's "quota exceeded".
+    QUOTA = 403002, "The limit of registrations is reached.";
+    /// `ours:` a policy without the right to this call; the number is in the style of the others.
+    FORBIDDEN = 401003, "Unauthorized";
+    /// `ours:` a method that the path does not have.
+    METHOD = 405001, "Method not allowed.";
+    /// `ours:` a body longer than the documented largest message; the number is IoT Hub's.
+    TOO_LARGE = 413001, "Message too large.";
+    /// `ours:` a body of another type than JSON.
+    MEDIA_TYPE = 415001, "Unsupported media type.";
     /// An enrollment, CA or registration that does not exist.
     NOT_FOUND = 404201, "Not found.";
     /// `ours:` text; the code was seen for a concurrent registration.

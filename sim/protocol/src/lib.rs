@@ -8,7 +8,10 @@
 //! device SDKs. Where they are silent the choice is marked `ours:`.
 
 pub mod attestation;
+pub mod delay;
+pub mod duration;
 pub mod errors;
+pub mod faults;
 pub mod mqtt;
 pub mod names;
 pub mod registration;

@@ -3,7 +3,7 @@
 //! Source: DPS documentation, "Communicate with DPS using the MQTT protocol", and what the official SDKs send.
 
 use crate::names::{IdScope, RegistrationId};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ pub const RESPONSE_FILTER: &str = "$dps/registrations/res/#";
 pub const API_VERSION: &str = "2019-03-31";
 /// Documented largest message: 96 KB. `ours:` read as 96 × 1024.
 pub const MAX_MESSAGE: usize = 96 * 1024;
+
+/// What an operation id cannot hold as it is in a topic's query.
+const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'#').add(b'+');
 
 const REGISTER: &str = "$dps/registrations/PUT/iotdps-register/";
 const STATUS: &str = "$dps/registrations/GET/iotdps-get-operationstatus/";
@@ -87,6 +90,8 @@ impl Request {
         match self {
             Request::Register { rid } => format!("{REGISTER}?$rid={rid}"),
             Request::Status { rid, operation_id } => {
+                // Ids that need it are encoded, as the query of the topic is read.
+                let operation_id = utf8_percent_encode(operation_id, RESERVED);
                 format!("{STATUS}?$rid={rid}&operationId={operation_id}")
             }
         }

@@ -56,6 +56,15 @@ pub struct X509RegistrationResult {
     pub enrollment_group_id: Option<String>,
 }
 
+/// `symmetricKey` of a registration state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SymmetricKeyRegistrationResult {
+    /// The group that admitted the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrollment_group_id: Option<String>,
+}
+
 /// The state of one registration (`DeviceRegistrationResult` to devices, `DeviceRegistrationState` to operators).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,6 +101,12 @@ pub struct RegistrationState {
     /// Opaque.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
+    /// What a custom allocation webhook wants the device to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<serde_json::Value>,
+    /// Present when the device came with a symmetric key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symmetric_key: Option<SymmetricKeyRegistrationResult>,
 }
 
 impl RegistrationState {
@@ -114,6 +129,8 @@ impl RegistrationState {
             error_message: None,
             last_updated_date_time_utc: None,
             etag: None,
+            payload: None,
+            symmetric_key: None,
         }
     }
 }

@@ -170,6 +170,16 @@ pub mod codes {
     pub const INTERNAL: &str = "IH500001";
     /// Stale etag (seen).
     pub const ETAG_MISMATCH: &str = "IH412001";
+    /// The api-version is missing or malformed (the resource manager's own word).
+    pub const API_VERSION: &str = "InvalidApiVersionParameter";
+    /// `ours:` a method that the path does not have.
+    pub const METHOD: &str = "IH405001";
+    /// `ours:` a body that is too long.
+    pub const TOO_LARGE: &str = "IH413001";
+    /// `ours:` a body that is not JSON by its own word.
+    pub const MEDIA_TYPE: &str = "IH415001";
+    /// `ours:` too many calls.
+    pub const THROTTLED: &str = "IH429001";
     /// `ours:` no bearer token.
     pub const UNAUTHORIZED: &str = "IH401001";
 }

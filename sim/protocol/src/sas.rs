@@ -14,7 +14,7 @@ pub const OWNER_POLICY: &str = "provisioningserviceowner";
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A shared access key as it is handed out: base64 text of 16 to 64 bytes.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SharedKey(Vec<u8>);
 
 /// Why a text is not a shared access key.
@@ -46,6 +46,12 @@ impl SharedKey {
     /// The base64 text of the key.
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.0)
+    }
+
+    /// The key of one device of a symmetric-key group: HMAC-SHA256 of its registration id, under the group's key
+    /// (DPS documentation, symmetric key attestation).
+    pub fn derive(&self, registration_id: &str) -> SharedKey {
+        SharedKey(self.mac(registration_id.as_bytes()).finalize().into_bytes().to_vec())
     }
 
     fn mac(&self, message: &[u8]) -> Hmac<Sha256> {
@@ -113,11 +119,26 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// Checks policy, expiry and signature, the last over `sr` exactly as it stands in the token.
+    /// The policy it names, if it names one.
+    pub fn policy(&self) -> Option<&'a str> {
+        self.policy
+    }
+
+    /// The resource it was signed for, percent-decoded.
+    pub fn resource(&self) -> String {
+        percent_decode_str(self.sr).decode_utf8_lossy().into_owned()
+    }
+
+    /// Checks policy, expiry and signature.
     pub fn verify(&self, key: &SharedKey, policy: &str, now: u64) -> Result<(), TokenFault> {
         if self.policy.is_some_and(|named| named != policy) {
             return Err(TokenFault::UnknownPolicy);
         }
+        self.signed_by(key, now)
+    }
+
+    /// Checks signature and expiry, the former over `sr` exactly as it stands in the token.
+    pub fn signed_by(&self, key: &SharedKey, now: u64) -> Result<(), TokenFault> {
         let expiry: u64 = self.expiry.parse().map_err(|_| TokenFault::Malformed)?;
         let message = format!("{}\n{}", self.sr, self.expiry);
         key.mac(message.as_bytes()).verify_slice(&self.signature).map_err(|_| TokenFault::BadSignature)?;
@@ -135,8 +156,8 @@ mod tests {
         let group =
             "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==";
         let key = SharedKey::from_base64(group).expect("64 bytes");
-        let mac = key.mac(b"sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6").finalize().into_bytes();
-        assert_eq!(STANDARD.encode(mac), "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=");
+        let derived = key.derive("sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6").to_base64();
+        assert_eq!(derived, "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=");
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     total.map(Duration::from_millis).ok_or_else(|| InvalidDuration::TooLong { text: given() })
 }
 
-/// A duration in the largest unit that holds it whole.
-pub(crate) fn written(duration: Duration) -> String {
+/// A duration in the largest unit that holds it whole; what is below a millisecond is left out.
+pub fn written(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     let whole = units.iter().find(|(size, _)| milliseconds >= *size && milliseconds.is_multiple_of(*size));
