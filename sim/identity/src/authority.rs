@@ -156,8 +156,24 @@ pub struct ServerIdentity {
 }
 
 impl ServerIdentity {
-    /// Mints a root and a server leaf for the given host names and IP addresses (as text).
+    /// Mints a root and a server leaf for the given host names and IP addresses (as text). Roots of one seed have
+    /// one name and key, so that trust in one is trust in all of them.
     pub fn mint(names: &[String], seed: &Seed, now: OffsetDateTime) -> Result<Self, IssueError> {
+        // 825 days is the longest that every TLS stack in the field takes for a server.
+        Self::mint_for(names, seed, now - Duration::DAY..now + Duration::days(800), now)
+    }
+
+    /// The same with a server leaf that has expired, for what devices make of it.
+    pub fn mint_expired(names: &[String], seed: &Seed, now: OffsetDateTime) -> Result<Self, IssueError> {
+        Self::mint_for(names, seed, now - Duration::days(30)..now - Duration::DAY, now)
+    }
+
+    fn mint_for(
+        names: &[String],
+        seed: &Seed,
+        life: std::ops::Range<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> Result<Self, IssueError> {
         let writer = |e: rcgen::Error| IssueError::Writer(e.to_string());
         let plan =
             HierarchyPlan { name: "rollcall mock server".into(), intermediates: 0, key: KeyAlgorithm::P256 };
@@ -168,8 +184,7 @@ impl ServerIdentity {
         params.distinguished_name = subject("rollcall mock");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        // 825 days is the longest that every TLS stack in the field takes for a server.
-        (params.not_before, params.not_after) = (now - Duration::DAY, now + Duration::days(800));
+        (params.not_before, params.not_after) = (life.start, life.end);
         params.serial_number = Some(SerialNumber::from_slice(&seed.serial("server", 0)));
         params.use_authority_key_identifier_extension = true;
         let parent = ca_params(&root.certificate().display_name(), None, now..now);

@@ -246,10 +246,8 @@ pub fn judge(
     let Some((leaf, pool)) = presented.split_first() else {
         return refused(Verdict::InvalidCertificate, Vec::new());
     };
-    match leaf.common_name() {
-        CommonName::One(name) if registration_id.matches(name) => {}
-        CommonName::One(_) | CommonName::Several(_) => return refused(Verdict::CnMismatch, Vec::new()),
-        CommonName::Missing | CommonName::Undecodable => return refused(Verdict::CnMissing, Vec::new()),
+    if let Err(verdict) = identity(leaf, registration_id) {
+        return refused(verdict, Vec::new());
     }
     if let Err(check) = check_leaf(leaf, now) {
         return refused(Verdict::InvalidCertificate, vec![dead_end(std::slice::from_ref(leaf), check, None)]);
@@ -257,6 +255,22 @@ pub fn judge(
     let mut search = Search::new(pool, now, trust, memo);
     search.grow(&mut vec![leaf.clone()]);
     search.conclude(leaf)
+}
+
+/// Whether the leaf's CN is the registration id, which it has to be for groups and individual enrollments alike.
+pub fn identity(leaf: &Certificate, registration_id: &RegistrationId) -> Result<(), Verdict> {
+    match leaf.common_name() {
+        CommonName::One(name) if registration_id.matches(name) => Ok(()),
+        CommonName::One(_) | CommonName::Several(_) => Err(Verdict::CnMismatch),
+        CommonName::Missing | CommonName::Undecodable => Err(Verdict::CnMissing),
+    }
+}
+
+impl Judgement {
+    /// A decision that needed no path.
+    pub fn refused(verdict: Verdict) -> Self {
+        refused(verdict, Vec::new())
+    }
 }
 
 fn refused(verdict: Verdict, trail: Vec<DeadEnd>) -> Judgement {
