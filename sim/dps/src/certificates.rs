@@ -14,6 +14,7 @@ use sim_protocol::resource::{CertificateBody, CertificateProperties, Certificate
 use sim_protocol::{CaName, InvalidName, timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// Documented limit of CA certificates in one instance.
@@ -52,11 +53,14 @@ pub enum CaFault {
     #[error("the body holds no certificate that can be read: {0}")]
     Unreadable(String),
     /// A private key where a certificate belongs; its content is not looked at.
-    #[error("the body holds a private key; upload the certificate alone, and consider that key exposed")]
+    #[error("the body holds a private key")]
     PrivateKey,
     /// Verify without a code.
-    #[error("no verification code was generated for `{0}`; generate one first")]
+    #[error("no verification code was generated for `{0}`")]
     NoCode(String),
+    /// Verify with a code that is too old.
+    #[error("the verification code for `{0}` has expired")]
+    CodeExpired(String),
     /// The verification certificate proves nothing.
     #[error("Proof-Of-Possession failed. {0}")]
     Possession(PossessionFault),
@@ -82,7 +86,7 @@ impl CaFault {
             CaFault::EtagMissing(_) => (400, codes::ETAG_MISSING),
             CaFault::EtagMismatch => (412, codes::ETAG_MISMATCH),
             CaFault::Unreadable(_) | CaFault::PrivateKey => (400, codes::CERTIFICATE_INVALID),
-            CaFault::NoCode(_) => (400, codes::POP_NO_CODE),
+            CaFault::NoCode(_) | CaFault::CodeExpired(_) => (400, codes::POP_NO_CODE),
             CaFault::Possession(PossessionFault::OutsideValidity) => (400, codes::POP_EXPIRED),
             CaFault::Possession(PossessionFault::WrongSigner { .. }) => (400, codes::POP_FAILED),
             CaFault::Possession(_) => (400, codes::POP_CODE_MISMATCH),
@@ -90,6 +94,34 @@ impl CaFault {
             CaFault::Name(_) => (400, codes::NAME_INVALID),
             CaFault::Body(_) => (400, codes::CERTIFICATE_INVALID),
             CaFault::NotKept(_) => (500, codes::INTERNAL),
+        }
+    }
+
+    /// What the operator does next.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            CaFault::NotFound(_) => "List the certificates; upload this one first.",
+            CaFault::EtagMissing(_) => "Read the certificate and send its etag, or `*`.",
+            CaFault::EtagMismatch => {
+                "The certificate was changed since that etag was read; generating a code changes it too. Read it again and repeat the call with its current etag."
+            }
+            CaFault::Unreadable(_) => "Send base64 of one certificate, PEM or DER.",
+            CaFault::PrivateKey => "Upload the certificate alone, and consider that key exposed.",
+            CaFault::NoCode(_) => "Generate a verification code first.",
+            CaFault::CodeExpired(_) => "Generate a new verification code and sign it.",
+            CaFault::Possession(PossessionFault::OutsideValidity) => {
+                "Make a new verification certificate for the same code, valid now, and check the clock of the machine that signs."
+            }
+            CaFault::Possession(PossessionFault::WrongSigner { .. }) => {
+                "Sign the verification certificate with the private key of the uploaded CA itself, neither of one above nor of one below it."
+            }
+            CaFault::Possession(_) => {
+                "Make a certificate whose only common name is the code of the latest generate call, letter for letter."
+            }
+            CaFault::Limit => "Delete a certificate that no group needs any more.",
+            CaFault::Name(_) => "Take a name of letters, digits, `-`, `.` and `_`.",
+            CaFault::Body(_) => "See the resource-manager specification for the body of this call.",
+            CaFault::NotKept(_) => "Repeat the call; look at the mock's state file if that does not help.",
         }
     }
 }
@@ -159,16 +191,21 @@ impl CaStore {
     }
 
     /// Checks a verification certificate; on success the record is verified, on failure it is unchanged and the
-    /// same code can be tried again.
+    /// same code can be tried again. Codes older than `lifetime`, if there is one, are dead.
     pub fn verify(
         &mut self,
         name: &CaName,
         proof: &str,
         if_match: Option<&str>,
+        lifetime: Option<Duration>,
         ids: &Ids,
         now: OffsetDateTime,
     ) -> Result<&CaRecord, CaFault> {
         let record = self.writable(name, if_match)?;
+        // Nothing else writes a record on which a code is pending without taking the code away.
+        if record.code.is_some() && lifetime.is_some_and(|limit| now > record.updated + limit) {
+            return Err(CaFault::CodeExpired(name.to_string()));
+        }
         let code = record.code.as_deref().ok_or_else(|| CaFault::NoCode(name.to_string()))?;
         let proof = read_uploaded(proof)?;
         possession::check(code, &proof, &record.certificate, now.unix_timestamp())
@@ -296,7 +333,7 @@ mod tests {
         }
 
         fn verify(&mut self, proof: &str, etag: &str) -> Result<CaRecord, CaFault> {
-            self.store.verify(&self.name, proof, Some(etag), &self.ids, NOW).cloned()
+            self.store.verify(&self.name, proof, Some(etag), None, &self.ids, NOW).cloned()
         }
     }
 

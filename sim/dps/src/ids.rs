@@ -4,6 +4,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sim_identity::Seed;
+use sim_protocol::sas::SharedKey;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use time::OffsetDateTime;
@@ -38,9 +39,9 @@ impl Ids {
         self.counter.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A number for what is left to chance.
-    pub fn draw(&self) -> u64 {
-        mix(self.next() ^ self.instance)
+    /// A number for what is left to chance, the same whenever it is drawn for the same thing and time.
+    pub fn draw(&self, what: u64, time: u16) -> u64 {
+        mix(mix(what ^ self.instance) ^ u64::from(time))
     }
 
     /// Base64 of an 8-byte counter that grows with every write and never repeats.
@@ -84,6 +85,15 @@ impl Ids {
             let _ = write!(code, "{byte:02X}");
             code
         })
+    }
+
+    /// A key of 64 bytes, the length that the service makes.
+    pub fn shared_key(&self) -> SharedKey {
+        let n = self.next();
+        let bytes = [self.seed.draw("key", n, 0), self.seed.draw("key", n, 1)].concat();
+        // 64 bytes are within what a key may have.
+        #[expect(clippy::expect_used, reason = "64 bytes are a key")]
+        SharedKey::from_bytes(bytes).expect("64 bytes")
     }
 
     /// Registration etag: base64 of a quoted GUID-like text that ends in the moment of the last write.

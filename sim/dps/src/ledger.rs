@@ -60,6 +60,30 @@ pub struct LedgerSnapshot {
     pub disabled: u64,
     /// Requests throttled.
     pub throttled: u64,
+    /// Connections that have ended.
+    #[serde(default)]
+    pub connections_closed: u64,
+    /// Packets and requests that broke their protocol.
+    #[serde(default)]
+    pub malformed: u64,
+    /// Connections ended because the peer took too long.
+    #[serde(default)]
+    pub timeouts: u64,
+    /// Calls of operators, to the service API and the resource manager.
+    #[serde(default)]
+    pub operations: u64,
+    /// Calls of operators throttled.
+    #[serde(default)]
+    pub throttled_operations: u64,
+    /// Requests and connections that a fault was applied to.
+    #[serde(default)]
+    pub faults: u64,
+    /// Answers that a fault kept from the device although the request was carried out.
+    #[serde(default)]
+    pub lost_answers: u64,
+    /// Webhooks asked.
+    #[serde(default)]
+    pub webhooks: u64,
     /// Refusals by kind.
     pub refusals: Vec<RefusalTrace>,
     /// Assigned devices by path, group and hub.
@@ -93,6 +117,14 @@ impl LedgerSnapshot {
             refused: self.refused.saturating_sub(earlier.refused),
             disabled: self.disabled.saturating_sub(earlier.disabled),
             throttled: self.throttled.saturating_sub(earlier.throttled),
+            connections_closed: self.connections_closed.saturating_sub(earlier.connections_closed),
+            malformed: self.malformed.saturating_sub(earlier.malformed),
+            timeouts: self.timeouts.saturating_sub(earlier.timeouts),
+            operations: self.operations.saturating_sub(earlier.operations),
+            throttled_operations: self.throttled_operations.saturating_sub(earlier.throttled_operations),
+            faults: self.faults.saturating_sub(earlier.faults),
+            lost_answers: self.lost_answers.saturating_sub(earlier.lost_answers),
+            webhooks: self.webhooks.saturating_sub(earlier.webhooks),
             refusals: refusals.collect(),
             roll_up: roll_up.collect(),
         }
@@ -130,6 +162,14 @@ pub struct Ledger {
     pub refused: Counter,
     pub disabled: Counter,
     pub throttled: Counter,
+    pub connections_closed: Counter,
+    pub malformed: Counter,
+    pub timeouts: Counter,
+    pub operations: Counter,
+    pub throttled_operations: Counter,
+    pub faults: Counter,
+    pub lost_answers: Counter,
+    pub webhooks: Counter,
     refusals: Mutex<Vec<RefusalTrace>>,
     roll_up: Mutex<HashMap<RollUpKey, RollUpCount>>,
 }
@@ -193,6 +233,14 @@ impl Ledger {
             refused: self.refused.value(),
             disabled: self.disabled.value(),
             throttled: self.throttled.value(),
+            connections_closed: self.connections_closed.value(),
+            malformed: self.malformed.value(),
+            timeouts: self.timeouts.value(),
+            operations: self.operations.value(),
+            throttled_operations: self.throttled_operations.value(),
+            faults: self.faults.value(),
+            lost_answers: self.lost_answers.value(),
+            webhooks: self.webhooks.value(),
             refusals: self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             roll_up,
         }
@@ -212,8 +260,18 @@ pub(crate) struct RefusalKind<'a> {
 /// came the same way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Route {
-    /// SHA-256 of the certificate that issued the leaf.
+    /// SHA-256 of the certificate that issued the leaf; zeros where there is none.
     pub(crate) issuer: [u8; 32],
     pub(crate) path: Vec<String>,
+    /// The group, or [`Route::INDIVIDUAL`].
     pub(crate) group: String,
+    /// Whether an individual enrollment let them in.
+    pub(crate) individual: bool,
+    /// Whether they came with a shared key.
+    pub(crate) by_key: bool,
+}
+
+impl Route {
+    /// Stands in the place of a group for devices with an enrollment of their own; no group can be named so.
+    pub(crate) const INDIVIDUAL: &str = "individual enrollments";
 }

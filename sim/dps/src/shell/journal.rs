@@ -1,17 +1,25 @@
 //! Keeps what an instance must not forget in an embedded database, each write durable before it is answered.
 //!
 //! One thread owns the database. Writes that wait at the same time are committed together, so that durability
-//! costs one flush to the disk for many devices. Blocking work stays on that thread.
+//! costs one flush to the disk for many devices. What is committed is the state at the time of the commit, which is
+//! that of the write or a later one: of two writes at once none can overtake the other. Blocking work stays on that
+//! thread.
 
-use crate::memory::{Change, Forgotten};
+use crate::memory::{Forgotten, Touched};
 use crate::registrar::Registrar;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
-const CONTROL: TableDefinition<'_, &str, &str> = TableDefinition::new("control");
-const REGISTRATIONS: TableDefinition<'_, &str, &str> = TableDefinition::new("registrations");
+type Definition = TableDefinition<'static, &'static str, &'static str>;
+
+const CONTROL: Definition = TableDefinition::new("control");
+const INDIVIDUALS: Definition = TableDefinition::new("individuals");
+const REGISTRATIONS: Definition = TableDefinition::new("registrations");
+/// The one key of [`CONTROL`].
 const INSTANCE: &str = "instance";
 /// Writes committed together, at most.
 const MOST_AT_ONCE: usize = 4096;
@@ -43,9 +51,10 @@ pub enum JournalFault {
 pub(crate) struct NotKept(String);
 
 enum Entry {
-    /// With its generation: of two that were written at once, the later one counts.
-    Control(u64, String),
-    Registration(Change),
+    /// The state of this, as it is when it is written.
+    Touched(Touched),
+    /// The state of everything, in the place of what there is.
+    All,
 }
 
 type Job = (Entry, oneshot::Sender<Result<(), NotKept>>);
@@ -59,36 +68,35 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Opens or creates the file, and takes up what is in it.
-    pub(crate) fn open(path: &Path, registrar: &Registrar) -> Result<Self, JournalFault> {
+    pub(crate) fn open(path: &Path, registrar: &Arc<Registrar>) -> Result<Self, JournalFault> {
         let fault = |reason: redb::Error| JournalFault::Database {
             path: path.to_owned(),
             reason: reason.to_string(),
         };
-        let content = |source| JournalFault::Content { path: path.to_owned(), source };
         let database = Database::create(path).map_err(|e| fault(e.into()))?;
-        let (control, registrations) = read(&database).map_err(fault)?;
-        if let Some(text) = control {
-            registrar.restore_control(&text).map_err(content)?;
-        }
-        for text in registrations {
-            registrar.restore_registration(&text).map_err(content)?;
+        let take = |touched: Touched, text: &str| registrar.restore(&touched, text);
+        match read(&database, take).map_err(fault)? {
+            Ok(()) => {}
+            Err(source) => return Err(JournalFault::Content { path: path.to_owned(), source }),
         }
         let (jobs, waiting) = mpsc::channel(MOST_AT_ONCE);
-        let writer =
-            std::thread::Builder::new().name("journal".to_owned()).spawn(move || write(&database, waiting));
+        let registrar = registrar.clone();
+        let writer = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || write(&database, &registrar, waiting));
         let writer =
             writer.map_err(|e| JournalFault::Database { path: path.to_owned(), reason: e.to_string() })?;
         Ok(Journal { jobs: Some(jobs), writer: Some(writer) })
     }
 
-    /// Keeps a registration; returns when it is on the disk.
-    pub(crate) async fn keep(&self, change: Change) -> Result<(), NotKept> {
-        self.submit(Entry::Registration(change)).await
+    /// Returns when the state of what was touched, or a later one, is on the disk.
+    pub(crate) async fn keep(&self, touched: Touched) -> Result<(), NotKept> {
+        self.submit(Entry::Touched(touched)).await
     }
 
-    /// Keeps CAs and groups; returns when they, or a later generation of them, are on the disk.
-    pub(crate) async fn keep_control(&self, (generation, memory): (u64, String)) -> Result<(), NotKept> {
-        self.submit(Entry::Control(generation, memory)).await
+    /// Returns when the state of everything is on the disk, and nothing else.
+    pub(crate) async fn keep_all(&self) -> Result<(), NotKept> {
+        self.submit(Entry::All).await
     }
 
     async fn submit(&self, entry: Entry) -> Result<(), NotKept> {
@@ -110,22 +118,37 @@ impl Drop for Journal {
     }
 }
 
-fn read(database: &Database) -> Result<(Option<String>, Vec<String>), redb::Error> {
+/// What the key of a table's row stands for.
+type Keyed = fn(String) -> Touched;
+
+/// Hands over every row; the first that cannot be taken ends it.
+fn read(
+    database: &Database,
+    take: impl Fn(Touched, &str) -> Result<(), Forgotten>,
+) -> Result<Result<(), Forgotten>, redb::Error> {
     let begin = database.begin_write()?;
-    begin.open_table(CONTROL)?;
-    begin.open_table(REGISTRATIONS)?;
+    for table in [CONTROL, INDIVIDUALS, REGISTRATIONS] {
+        begin.open_table(table)?;
+    }
     begin.commit()?;
     let transaction = database.begin_read()?;
-    let control = transaction.open_table(CONTROL)?.get(INSTANCE)?.map(|text| text.value().to_owned());
-    let mut registrations = Vec::new();
-    for row in transaction.open_table(REGISTRATIONS)?.iter()? {
-        registrations.push(row?.1.value().to_owned());
+    let tables: [(Definition, Keyed); 3] = [
+        (CONTROL, |_| Touched::Control),
+        (INDIVIDUALS, Touched::Individual),
+        (REGISTRATIONS, Touched::Registration),
+    ];
+    for (table, touched) in tables {
+        for row in transaction.open_table(table)?.iter()? {
+            let (key, text) = row?;
+            if let Err(fault) = take(touched(key.value().to_owned()), text.value()) {
+                return Ok(Err(fault));
+            }
+        }
     }
-    Ok((control, registrations))
+    Ok(Ok(()))
 }
 
-fn write(database: &Database, mut waiting: mpsc::Receiver<Job>) {
-    let mut latest = 0;
+fn write(database: &Database, registrar: &Registrar, mut waiting: mpsc::Receiver<Job>) {
     while let Some(first) = waiting.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < MOST_AT_ONCE
@@ -133,35 +156,81 @@ fn write(database: &Database, mut waiting: mpsc::Receiver<Job>) {
         {
             batch.push(more);
         }
-        let kept = commit(database, &batch, &mut latest).map_err(|e| NotKept(e.to_string()));
-        for (_, done) in batch {
+        let mut all = false;
+        let mut touched = BTreeSet::new();
+        let mut waiters = Vec::with_capacity(batch.len());
+        for (entry, done) in batch {
+            match entry {
+                Entry::All => all = true,
+                Entry::Touched(one) => drop(touched.insert(one)),
+            }
+            waiters.push(done);
+        }
+        let kept = if all { rewrite(database, registrar) } else { commit(database, registrar, &touched) };
+        let kept = kept.map_err(|e| NotKept(e.to_string()));
+        for done in waiters {
             // A client that went away does not wait any more.
             let _ = done.send(kept.clone());
         }
     }
 }
 
+type Rows<'t> = Table<'t, &'static str, &'static str>;
+
+/// The tables of one transaction.
+struct Tables<'t> {
+    control: Rows<'t>,
+    individuals: Rows<'t>,
+    registrations: Rows<'t>,
+}
+
+impl Tables<'_> {
+    fn put(&mut self, touched: &Touched, text: Option<&str>) -> Result<(), redb::Error> {
+        let (table, key) = match touched {
+            Touched::Control => (&mut self.control, INSTANCE),
+            Touched::Individual(key) => (&mut self.individuals, key.as_str()),
+            Touched::Registration(key) => (&mut self.registrations, key.as_str()),
+        };
+        match text {
+            Some(text) => drop(table.insert(key, text)?),
+            None => drop(table.remove(key)?),
+        }
+        Ok(())
+    }
+}
+
 /// One transaction, on the disk when it returns: redb's default durability.
-fn commit(database: &Database, batch: &[Job], latest: &mut u64) -> Result<(), redb::Error> {
+fn transact(
+    database: &Database,
+    fill: impl FnOnce(&mut Tables<'_>) -> Result<(), redb::Error>,
+) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
-        let mut control = transaction.open_table(CONTROL)?;
-        let mut registrations = transaction.open_table(REGISTRATIONS)?;
-        for (entry, _) in batch {
-            match entry {
-                Entry::Control(generation, _) if *generation < *latest => {}
-                Entry::Control(generation, text) => {
-                    control.insert(INSTANCE, text.as_str())?;
-                    *latest = *generation;
-                }
-                Entry::Registration(Change { key, record: Some(text) }) => {
-                    drop(registrations.insert(key.as_str(), text.as_str())?);
-                }
-                Entry::Registration(Change { key, record: None }) => {
-                    drop(registrations.remove(key.as_str())?)
-                }
-            }
-        }
+        let mut tables = Tables {
+            control: transaction.open_table(CONTROL)?,
+            individuals: transaction.open_table(INDIVIDUALS)?,
+            registrations: transaction.open_table(REGISTRATIONS)?,
+        };
+        fill(&mut tables)?;
     }
     Ok(transaction.commit()?)
+}
+
+fn commit(
+    database: &Database,
+    registrar: &Registrar,
+    touched: &BTreeSet<Touched>,
+) -> Result<(), redb::Error> {
+    transact(database, |tables| {
+        touched.iter().try_for_each(|one| tables.put(one, registrar.memory(one).as_deref()))
+    })
+}
+
+fn rewrite(database: &Database, registrar: &Registrar) -> Result<(), redb::Error> {
+    transact(database, |tables| {
+        for table in [&mut tables.control, &mut tables.individuals, &mut tables.registrations] {
+            table.retain(|_, _| false)?;
+        }
+        registrar.everything().iter().try_for_each(|(touched, text)| tables.put(touched, Some(text)))
+    })
 }

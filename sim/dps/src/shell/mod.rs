@@ -1,7 +1,7 @@
 //! The mock's sockets: binds them, owns every task, and stops them all.
 //!
 //! Three ports. MQTT over TLS for devices; HTTPS for the device, service and resource-manager APIs, told apart
-//! by path; and a management port of plain HTTP on loopback that serves the ledger, away from the protocols.
+//! by path; and a management port of plain HTTP on loopback, away from the protocols.
 //!
 //! Every connection is a task of one [`TaskTracker`]; all end when the mock is shut down or dropped.
 
@@ -10,30 +10,41 @@ mod https;
 mod journal;
 mod management;
 mod mqtts;
+mod prometheus;
 mod service;
 mod tls;
+mod webhook;
 
 pub use journal::JournalFault;
 
+use crate::faults::{Cut, Effects};
 use crate::ledger::LedgerSnapshot;
+use crate::policy::{DuplicatePolicy, Policies, Policy, PolicyTerms};
 use crate::registrar::{Registrar, RegistrarConfig};
 use journal::Journal;
-use rustls::ServerConfig;
 use service::Service;
 use sim_identity::authority::ServerIdentity;
 use sim_identity::{IssueError, Seed};
+use sim_protocol::faults::{FaultPoint, FaultRule};
 use sim_protocol::sas::SharedKey;
+use sim_protocol::{IdScope, InvalidName};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tls::Acceptors;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use webhook::Webhooks;
+
+/// The id scope of an instance that nobody named.
+pub const ID_SCOPE: &str = "0ne00000001";
 
 /// What a mock is started with. Port 0 means any free port.
 #[derive(Debug)]
-pub struct MockConfig {
+pub struct ServerConfig {
     /// Address of the protocol ports.
     pub listen: IpAddr,
     /// MQTT over TLS.
@@ -42,18 +53,58 @@ pub struct MockConfig {
     pub https_port: u16,
     /// Management, always on 127.0.0.1.
     pub management_port: u16,
+    /// What management asks for as a bearer token; made up when absent.
+    pub management_token: Option<String>,
     /// Names and addresses in the server certificate.
     pub names: Vec<String>,
     /// A server certificate of the caller's own; minted when absent.
     pub server: Option<ServerIdentity>,
-    /// Key of the service API's policy.
-    pub service_key: SharedKey,
+    /// Key of the service API's policy `provisioningserviceowner`; made up when absent.
+    pub service_key: Option<SharedKey>,
+    /// More policies of the service API; their keys are made up.
+    pub policies: Vec<PolicyTerms>,
+    /// Operators need no credential; refused unless `listen` is a loopback address.
+    pub no_auth: bool,
     /// How the instance answers.
     pub registrar: RegistrarConfig,
-    /// Where CAs, groups and registrations are kept; in memory alone when absent.
+    /// What goes wrong on purpose, from the start.
+    pub faults: Vec<FaultRule>,
+    /// What faults are drawn from, if not from `seed`.
+    pub fault_seed: Option<Seed>,
+    /// How long a custom allocation webhook may take.
+    pub webhook_timeout: Duration,
+    /// Whether webhooks that are not on this machine may be asked.
+    pub webhooks_anywhere: bool,
+    /// Where CAs, enrollments and registrations are kept; in memory alone when absent.
     pub state: Option<PathBuf>,
     /// Everything the mock makes up follows from it.
     pub seed: Seed,
+}
+
+impl ServerConfig {
+    /// A mock on loopback, on free ports, in memory, without limits on rates: for tests and for measuring.
+    pub fn new(seed: Seed) -> Result<Self, InvalidName> {
+        Ok(ServerConfig {
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            mqtts_port: 0,
+            https_port: 0,
+            management_port: 0,
+            management_token: None,
+            names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            server: None,
+            service_key: None,
+            policies: Vec::new(),
+            no_auth: false,
+            registrar: RegistrarConfig::new(IdScope::new(ID_SCOPE)?),
+            faults: Vec::new(),
+            fault_seed: None,
+            // `ours:` the service's own is unknown.
+            webhook_timeout: Duration::from_secs(5),
+            webhooks_anywhere: false,
+            state: None,
+            seed,
+        })
+    }
 }
 
 /// Why a mock did not start.
@@ -78,56 +129,145 @@ pub enum SpawnError {
     /// The server certificate cannot be used.
     #[error("cannot use the server certificate: {0}")]
     Tls(#[from] rustls::Error),
+    /// Two policies of one name.
+    #[error(transparent)]
+    Policies(#[from] DuplicatePolicy),
+    /// Everybody on the network could manage the instance.
+    #[error("will not serve operators without credentials on {0}: it is not a loopback address")]
+    OpenToAll(IpAddr),
+    /// More hubs than an instance may link.
+    #[error("{found} hubs are linked; at most {limit} can be")]
+    Hubs {
+        /// How many were given.
+        found: usize,
+        /// The documented limit.
+        limit: usize,
+    },
+}
+
+/// An instance without sockets: what a [`Server`] serves, for streams of the caller's own.
+#[derive(Debug)]
+pub struct Instance {
+    service: Arc<Service>,
+    policies: Vec<Policy>,
+}
+
+impl Instance {
+    /// An instance as configured; ports, names and the server certificate mean nothing to it.
+    pub fn new(config: &ServerConfig) -> Result<Self, SpawnError> {
+        if config.no_auth && !config.listen.is_loopback() {
+            return Err(SpawnError::OpenToAll(config.listen));
+        }
+        let (found, limit) = (config.registrar.hubs.len(), config.registrar.limits.hubs);
+        if found > limit {
+            return Err(SpawnError::Hubs { found, limit });
+        }
+        let fault_seed = config.fault_seed.clone().unwrap_or_else(|| config.seed.child("faults"));
+        let registrar = Arc::new(Registrar::new(config.registrar.clone(), &config.seed, &fault_seed));
+        let journal = config.state.as_deref().map(|path| Journal::open(path, &registrar)).transpose()?;
+        registrar.faults.set(config.faults.clone(), clock::now());
+        let policies = policies(config);
+        let token =
+            || config.seed.draw("management token", 0, 0).iter().map(|b| format!("{b:02x}")).collect();
+        let service = Service {
+            registrar,
+            journal,
+            webhooks: Webhooks::new(config.webhook_timeout, config.webhooks_anywhere)?,
+            policies: Policies::new(policies.clone())?,
+            no_auth: config.no_auth,
+            management_token: config.management_token.clone().unwrap_or_else(token),
+            started: clock::now(),
+            owner: Owner { stop: CancellationToken::new(), tasks: TaskTracker::new() },
+        };
+        Ok(Instance { service: Arc::new(service), policies })
+    }
+
+    /// Speaks MQTT with one device over any stream, until either side ends it. `presented` is the chain the device
+    /// would have presented in TLS, leaf first, DER.
+    pub async fn converse<S>(&self, stream: S, presented: Vec<Vec<u8>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let presented = presented.into_iter().map(Into::into).collect();
+        mqtts::converse(stream, presented, &self.service).await;
+    }
+
+    /// The core that answers.
+    pub fn registrar(&self) -> &Registrar {
+        &self.service.registrar
+    }
+
+    /// What the service saw so far.
+    pub fn ledger(&self) -> LedgerSnapshot {
+        self.service.registrar.ledger.snapshot()
+    }
+
+    /// The policies of the service API, the owner's first.
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    /// What management asks for as a bearer token.
+    pub fn management_token(&self) -> &str {
+        &self.service.management_token
+    }
+}
+
+/// The owner's policy, and those that were asked for with keys of their own.
+fn policies(config: &ServerConfig) -> Vec<Policy> {
+    let key = |name: &str, slot: u64| {
+        let bytes = [config.seed.draw(name, slot, 0), config.seed.draw(name, slot, 1)].concat();
+        // 64 bytes are within what a key may have.
+        #[expect(clippy::expect_used, reason = "64 bytes are a key")]
+        SharedKey::from_bytes(bytes).expect("64 bytes")
+    };
+    let primary = config.service_key.clone().unwrap_or_else(|| key("service key", 0));
+    let owner = Policy::owner(primary, key("service key", 1));
+    let more = config.policies.iter().map(|terms| Policy {
+        primary: key(&format!("policy {}", terms.name), 0),
+        secondary: key(&format!("policy {}", terms.name), 1),
+        name: terms.name.clone(),
+        rights: terms.rights.clone(),
+    });
+    std::iter::once(owner).chain(more).collect()
 }
 
 /// A running mock. Dropping it stops every task it owns.
 #[derive(Debug)]
-pub struct Mock {
+pub struct Server {
     mqtts: SocketAddr,
     https: SocketAddr,
     management: SocketAddr,
     trust_root: Vec<u8>,
-    service: Arc<Service>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    instance: Instance,
 }
 
-impl Mock {
+impl Server {
     /// Binds all ports, then serves on the current tokio runtime.
-    pub async fn spawn(config: MockConfig) -> Result<Self, SpawnError> {
+    pub async fn spawn(config: ServerConfig) -> Result<Self, SpawnError> {
+        let instance = Instance::new(&config)?;
+        let service = instance.service.clone();
         let mqtts = bind("MQTT", config.listen, config.mqtts_port).await?;
         let https = bind("HTTPS", config.listen, config.https_port).await?;
         let management = bind("management", IpAddr::V4(Ipv4Addr::LOCALHOST), config.management_port).await?;
+        let seed = config.seed.child("server");
         let server = match config.server {
             Some(given) => given,
-            None => ServerIdentity::mint(&config.names, &config.seed.child("server"), clock::now())?,
+            None => ServerIdentity::mint(&config.names, &seed, clock::now())?,
         };
-        let trust_root = server.trust_root.clone();
-        let tls = Arc::new(tls::server_config(&server)?);
-        let answers = RegistrarConfig { remembers: config.state.is_some(), ..config.registrar };
-        let registrar = Registrar::new(answers, &config.seed);
-        let journal = config.state.as_deref().map(|path| Journal::open(path, &registrar)).transpose()?;
-        let service = Arc::new(Service { registrar, journal });
-        let mock = Mock {
+        let acceptors = Acceptors::new(&server, &config.names, &seed, clock::now())?;
+        let running = Server {
             mqtts: local(&mqtts, config.listen, config.mqtts_port),
             https: local(&https, config.listen, config.https_port),
             management: local(&management, IpAddr::V4(Ipv4Addr::LOCALHOST), config.management_port),
-            trust_root,
-            service: service.clone(),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            trust_root: server.trust_root,
+            instance,
         };
-        let owner = Owner { stop: mock.stop.clone(), tasks: mock.tasks.clone() };
-        mock.tasks.spawn(owner.clone().run(mqtts::accept(
-            mqtts,
-            tls.clone(),
-            service.clone(),
-            owner.clone(),
-        )));
-        let app = https::App { service: service.clone(), service_key: Arc::new(config.service_key) };
-        mock.tasks.spawn(owner.clone().run(https::accept(https, tls, app, owner.clone())));
-        mock.tasks.spawn(owner.clone().run(management::accept(management, service, owner)));
-        Ok(mock)
+        let owner = &service.owner;
+        owner.spawn(mqtts::accept(mqtts, acceptors.clone(), service.clone()));
+        owner.spawn(https::accept(https, acceptors, service.clone()));
+        owner.spawn(management::accept(management, service.clone()));
+        Ok(running)
     }
 
     /// Where MQTT over TLS is served.
@@ -150,22 +290,28 @@ impl Mock {
         &self.trust_root
     }
 
+    /// The instance behind the sockets.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
     /// What the service saw so far.
     pub fn ledger(&self) -> LedgerSnapshot {
-        self.service.registrar.ledger.snapshot()
+        self.instance.ledger()
     }
 
     /// Stops accepting, ends every connection and waits for their tasks.
     pub async fn shutdown(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        let owner = &self.instance.service.owner;
+        owner.stop.cancel();
+        owner.tasks.close();
+        owner.tasks.wait().await;
     }
 }
 
-impl Drop for Mock {
+impl Drop for Instance {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.service.owner.stop.cancel();
     }
 }
 
@@ -210,36 +356,71 @@ impl Owner {
 const OPENING: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Accepts TCP, shakes hands in a task per connection, and hands the stream on.
-async fn accept_tls<F, Fut>(
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
-    service: Arc<Service>,
-    owner: Owner,
-    serve: F,
-) where
-    F: Fn(tokio_rustls::server::TlsStream<TcpStream>) -> Fut + Clone + Send + 'static,
+async fn accept_tls<F, Fut>(listener: TcpListener, acceptors: Acceptors, service: Arc<Service>, serve: F)
+where
+    F: Fn(tls::Stream) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let acceptor = TlsAcceptor::from(tls);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, most likely: wait for some to come free instead of spinning.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         service.registrar.ledger.connections.add();
-        let (acceptor, service, serve) = (acceptor.clone(), service.clone(), serve.clone());
-        owner.spawn(async move {
+        let (acceptors, served, serve) = (acceptors.clone(), service.clone(), serve.clone());
+        service.owner.spawn(async move {
             // Answers are small and someone waits for each of them.
             let _ = stream.set_nodelay(true);
             // Boxed: the handshake's state is large, and gone once the connection serves.
-            match Box::pin(tokio::time::timeout(OPENING, acceptor.accept(stream))).await {
-                Ok(Ok(stream)) => {
-                    service.registrar.ledger.tls_handshakes.add();
-                    Box::pin(serve(stream)).await;
-                }
-                Ok(Err(_)) | Err(_) => service.registrar.ledger.tls_failures.add(),
+            if let Some(stream) = Box::pin(shake_hands(stream, &acceptors, &served)).await {
+                Box::pin(serve(stream)).await;
             }
+            served.registrar.ledger.connections_closed.add();
         });
+    }
+}
+
+/// The stream of a peer that has shaken hands, unless it or a fault had it otherwise.
+async fn shake_hands(stream: TcpStream, acceptors: &Acceptors, service: &Service) -> Option<tls::Stream> {
+    let ledger = &service.registrar.ledger;
+    let effects = match undergo_both(service).await {
+        Ok(effects) => effects,
+        Err((FaultPoint::Tcp, cut)) => {
+            end(stream, cut).await;
+            return None;
+        }
+        Err((_, cut)) => {
+            // The peer has said hello by now, and hears nothing back.
+            if let Ok(Ok(hello)) = tokio::time::timeout(OPENING, tls::hello(stream)).await {
+                ledger.tls_failures.add();
+                end(hello, cut).await;
+            }
+            return None;
+        }
+    };
+    match tokio::time::timeout(OPENING, acceptors.accept(stream, effects.certificate)).await {
+        Ok(Ok(stream)) => {
+            ledger.tls_handshakes.add();
+            return Some(stream);
+        }
+        Ok(Err(_)) => {}
+        Err(_) => ledger.timeouts.add(),
+    }
+    ledger.tls_failures.add();
+    None
+}
+
+/// The faults of a connection as it comes up.
+async fn undergo_both(service: &Service) -> Result<Effects, (FaultPoint, Cut)> {
+    service.undergo_accepted(FaultPoint::Tcp).await.map_err(|cut| (FaultPoint::Tcp, cut))?;
+    service.undergo_accepted(FaultPoint::Tls).await.map_err(|cut| (FaultPoint::Tls, cut))
+}
+
+/// Ends a connection as a fault has it: closes it, or listens and says nothing until the peer gives up.
+async fn end(mut stream: impl AsyncRead + Unpin, cut: Cut) {
+    if cut == Cut::HalfOpen {
+        let mut ignored = [0; 512];
+        while stream.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
     }
 }

@@ -3,17 +3,21 @@
 //! Not a broker: only the documented topics exist. Where the service's answer to misuse is unknown, the
 //! connection is closed, which is the only refusal that MQTT 3.1.1 leaves. `ours:` all of these choices.
 
-use super::service::Service;
-use super::{OPENING, Owner, accept_tls};
-use crate::registrar::Reply;
+use super::service::{Answer, Question, Service};
+use super::tls::{self, Acceptors};
+use super::{OPENING, accept_tls, clock, end};
+use crate::faults::Cut;
+use crate::knobs::RefuseAt;
+use crate::registrar::{Caller, Reply};
+use crate::trace::Asked;
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
     Codec, ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe,
     SubscribeReasonCode, UnsubAck,
 };
 use rumqttc::mqttbytes::{Error as CodecError, Protocol, QoS};
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use sim_protocol::faults::FaultPoint;
 use sim_protocol::mqtt::{MAX_MESSAGE, RESPONSE_FILTER, Request, ResponseTopic, UserName};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,19 +29,14 @@ use tokio_util::codec::{Decoder as _, Encoder as _};
 const MAX_PACKET: usize = MAX_MESSAGE + 1024;
 
 /// Serves the MQTT port until cancelled.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
-    service: Arc<Service>,
-    owner: Owner,
-) {
+pub(crate) async fn accept(listener: TcpListener, acceptors: Acceptors, service: Arc<Service>) {
     let serving = service.clone();
-    let serve = move |stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| {
+    let serve = move |stream: tls::Stream| {
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let service = serving.clone();
         async move { converse(stream, presented, &service).await }
     };
-    accept_tls(listener, tls, service, owner, serve).await;
+    accept_tls(listener, acceptors, service, serve).await;
 }
 
 /// Why a conversation ends. Only for reading the code: nobody is told.
@@ -50,6 +49,16 @@ enum End {
     WrongVersion,
     /// CONNECT was refused, and the peer is to read why.
     Refused,
+    /// The peer began something and did not go on with it.
+    Stalled,
+    /// A fault ends it.
+    Cut(Cut),
+}
+
+impl From<Cut> for End {
+    fn from(cut: Cut) -> Self {
+        End::Cut(cut)
+    }
 }
 
 impl From<std::io::Error> for End {
@@ -68,18 +77,23 @@ impl From<CodecError> for End {
 }
 
 /// Speaks with one device over any stream, until either side ends it.
-pub(crate) async fn converse<S>(stream: S, presented: Vec<CertificateDer<'static>>, service: &Service)
+pub(crate) async fn converse<S>(stream: S, presented: Vec<CertificateDer<'static>>, service: &Arc<Service>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut wire = Wire::new(stream);
-    let ended = match Box::pin(wire.open(service)).await {
+    let ended = match Box::pin(wire.open(&presented, service)).await {
         Ok(session) => session.serve(&mut wire, &presented, service).await,
         Err(end) => Err(end),
     };
-    // After a DISCONNECT, or when the peer is gone, nobody reads a goodbye any more.
-    if matches!(ended, Err(End::Refused)) {
-        let _ = wire.stream.shutdown().await;
+    let ledger = &service.registrar.ledger;
+    match ended {
+        // After a DISCONNECT, or when the peer is gone, nobody reads a goodbye any more.
+        Ok(()) | Err(End::Gone) => {}
+        Err(End::Refused) => drop(wire.stream.shutdown().await),
+        Err(End::Misused | End::WrongVersion) => ledger.malformed.add(),
+        Err(End::Stalled) => ledger.timeouts.add(),
+        Err(End::Cut(cut)) => end(wire.stream, cut).await,
     }
 }
 
@@ -110,21 +124,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// The next packet. Nobody has to send one; one that has begun has to be complete before long, so that a peer
+    /// that sends a byte now and then does not hold a connection for ever.
     async fn next(&mut self) -> Result<Packet, End> {
+        if self.incoming.is_empty() {
+            self.fill().await?;
+        }
+        match self.whole()? {
+            Some(packet) => Ok(packet),
+            None => tokio::time::timeout(OPENING, self.rest()).await.map_err(|_| End::Stalled)?,
+        }
+    }
+
+    async fn rest(&mut self) -> Result<Packet, End> {
         loop {
-            // The codec reads a later version's CONNECT as if it were 3.1.1 and stumbles over what it does not know.
-            if self.incoming.first() == Some(&CONNECT) && names_another_version(&self.incoming) {
-                return Err(End::WrongVersion);
-            }
-            if !self.incoming.is_empty()
-                && let Some(packet) = self.codec.decode(&mut self.incoming)?
-            {
+            self.fill().await?;
+            if let Some(packet) = self.whole()? {
                 return Ok(packet);
             }
-            if self.stream.read_buf(&mut self.incoming).await? == 0 {
-                return Err(End::Gone);
-            }
         }
+    }
+
+    async fn fill(&mut self) -> Result<(), End> {
+        if self.stream.read_buf(&mut self.incoming).await? == 0 { Err(End::Gone) } else { Ok(()) }
+    }
+
+    /// The first packet of what has arrived, once all of it has.
+    fn whole(&mut self) -> Result<Option<Packet>, End> {
+        // The codec reads a later version's CONNECT as if it were 3.1.1 and stumbles over what it does not know.
+        if self.incoming.first() == Some(&CONNECT) && names_another_version(&self.incoming) {
+            return Err(End::WrongVersion);
+        }
+        Ok(self.codec.decode(&mut self.incoming)?)
     }
 
     fn put(&mut self, packet: Packet) -> Result<(), End> {
@@ -142,15 +173,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Reads CONNECT and answers it.
-    async fn open(&mut self, service: &Service) -> Result<Session, End> {
-        let first = tokio::time::timeout(OPENING, self.next()).await.map_err(|_| End::Gone)?;
-        let verdict = match first {
+    async fn open(
+        &mut self,
+        presented: &[CertificateDer<'static>],
+        service: &Arc<Service>,
+    ) -> Result<Session, End> {
+        let first = tokio::time::timeout(OPENING, self.next()).await.map_err(|_| End::Stalled)?;
+        let mut verdict = match first {
             Ok(Packet::Connect(connect)) => Session::accept(connect),
             // MQTT 3.1.1 section 3.1.2.2 answers other versions with 1; anything else malformed is just closed.
             Err(End::WrongVersion) => Err(ConnectReturnCode::RefusedProtocolVersion),
             Ok(_) => return Err(End::Misused),
             Err(end) => return Err(end),
         };
+        if let Ok(session) = &verdict {
+            let id = &session.user.registration_id;
+            let effects = service.undergo(FaultPoint::Connect, id, Asked::Connect).await?;
+            let refused = service.registrar.config().knobs.refuse_at == RefuseAt::Connect
+                && service.registrar.would_refuse(&session.caller(presented), clock::now());
+            if let Some(code) = effects.return_code {
+                verdict = Err(return_code(code));
+            } else if refused {
+                verdict = Err(ConnectReturnCode::NotAuthorized);
+            }
+        }
         let code = verdict.as_ref().err().copied().unwrap_or(ConnectReturnCode::Success);
         self.put(Packet::ConnAck(ConnAck::new(code, false)))?;
         self.flush().await?;
@@ -161,8 +207,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+/// MQTT 3.1.1 section 3.2.2.3.
+fn return_code(code: u8) -> ConnectReturnCode {
+    match code {
+        1 => ConnectReturnCode::RefusedProtocolVersion,
+        2 => ConnectReturnCode::BadClientId,
+        3 => ConnectReturnCode::ServiceUnavailable,
+        4 => ConnectReturnCode::BadUserNamePassword,
+        _ => ConnectReturnCode::NotAuthorized,
+    }
+}
+
 struct Session {
     user: UserName,
+    /// A shared access signature, sent as the password.
+    token: Option<String>,
     /// Clean session 0: answers come even without a SUBSCRIBE, or a client that reconnects would hear nothing.
     keeps_subscription: bool,
     /// Granted QoS.
@@ -180,7 +239,7 @@ impl Session {
         if connect.client_id.is_empty() {
             return Err(ConnectReturnCode::BadClientId);
         }
-        let text = connect.login.map(|login| login.username).unwrap_or_default();
+        let (text, password) = connect.login.map(|l| (l.username, l.password)).unwrap_or_default();
         let user = UserName::parse(&text).ok_or(ConnectReturnCode::BadUserNamePassword)?;
         if !connect.client_id.eq_ignore_ascii_case(&user.registration_id) {
             return Err(ConnectReturnCode::NotAuthorized);
@@ -189,6 +248,8 @@ impl Session {
         let keep_alive = Duration::from_secs(u64::from(connect.keep_alive));
         Ok(Session {
             user,
+            // X.509 clients leave the password out, or send an empty one.
+            token: Some(password).filter(|p| !p.is_empty()),
             keeps_subscription: !connect.clean_session,
             subscribed: None,
             patience: (!keep_alive.is_zero()).then_some(keep_alive * 3 / 2),
@@ -196,22 +257,35 @@ impl Session {
         })
     }
 
+    fn caller<'a>(&'a self, presented: &'a [CertificateDer<'static>]) -> Caller<'a> {
+        Caller {
+            id_scope: &self.user.id_scope,
+            registration_id: &self.user.registration_id,
+            presented: presented.iter().map(AsRef::as_ref).collect(),
+            token: self.token.as_deref(),
+        }
+    }
+
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         mut self,
         wire: &mut Wire<S>,
         presented: &[CertificateDer<'static>],
-        service: &Service,
+        service: &Arc<Service>,
     ) -> Result<(), End> {
         loop {
             let packet = match self.patience {
                 Some(patience) => {
-                    tokio::time::timeout(patience, wire.next()).await.map_err(|_| End::Gone)??
+                    tokio::time::timeout(patience, wire.next()).await.map_err(|_| End::Stalled)??
                 }
                 None => wire.next().await?,
             };
             match packet {
                 Packet::Publish(publish) => Box::pin(self.answer(wire, publish, presented, service)).await?,
-                Packet::Subscribe(subscribe) => self.subscribe(wire, &subscribe)?,
+                Packet::Subscribe(subscribe) => {
+                    let id = &self.user.registration_id;
+                    service.undergo(FaultPoint::Subscribe, id, Asked::Subscribe).await?;
+                    self.subscribe(wire, &subscribe)?;
+                }
                 Packet::Unsubscribe(unsubscribe) => {
                     if unsubscribe.topics.iter().any(|topic| topic == RESPONSE_FILTER) {
                         (self.subscribed, self.keeps_subscription) = (None, false);
@@ -251,30 +325,32 @@ impl Session {
         wire: &mut Wire<S>,
         publish: Publish,
         presented: &[CertificateDer<'static>],
-        service: &Service,
+        service: &Arc<Service>,
     ) -> Result<(), End> {
         if publish.qos == QoS::ExactlyOnce || publish.payload.len() > MAX_MESSAGE {
             return Err(End::Misused);
         }
         let request = Request::parse(&publish.topic).ok_or(End::Misused)?;
-        // PUBACK comes before the answer: one official client fails on any other order.
-        if publish.qos == QoS::AtLeastOnce {
-            wire.put(Packet::PubAck(PubAck::new(publish.pkid)))?;
-        }
-        let (scope, id) = (&self.user.id_scope, &self.user.registration_id);
-        let (rid, reply) = match request {
-            Request::Register { rid } => {
-                (rid, service.register(scope, id, presented, &publish.payload).await)
-            }
-            Request::Status { rid, operation_id } => (rid, service.status(id, &operation_id)),
+        let (rid, question) = match &request {
+            Request::Register { rid } => (rid, Question::Register(&publish.payload)),
+            Request::Status { rid, operation_id } => (rid, Question::Status(operation_id)),
         };
-        if reply.hang_up {
-            return Err(End::Misused);
+        let answer = service.answer(&self.caller(presented), question).await?;
+        let Answer { reply, lost_puback, duplicate, reordered } = answer;
+        let puback = (publish.qos == QoS::AtLeastOnce && !lost_puback).then(|| PubAck::new(publish.pkid));
+        let answers = if self.granted().is_none() { 0 } else { 1 + usize::from(duplicate) };
+        // PUBACK comes before the answer: one official client fails on any other order.
+        let (before, after) = if reordered { (None, puback) } else { (puback, None) };
+        before.map_or(Ok(()), |ack| wire.put(Packet::PubAck(ack)))?;
+        for _ in 0..answers {
+            self.send(wire, rid.clone(), reply.clone())?;
         }
-        match self.subscribed.or(self.keeps_subscription.then_some(QoS::AtLeastOnce)) {
-            Some(qos) => self.send(wire, rid, reply, qos),
-            None => Ok(()),
-        }
+        after.map_or(Ok(()), |ack| wire.put(Packet::PubAck(ack)))
+    }
+
+    /// At which QoS answers are sent, if they are.
+    fn granted(&self) -> Option<QoS> {
+        self.subscribed.or(self.keeps_subscription.then_some(QoS::AtLeastOnce))
     }
 
     fn send<S: AsyncRead + AsyncWrite + Unpin>(
@@ -282,8 +358,8 @@ impl Session {
         wire: &mut Wire<S>,
         rid: String,
         reply: Reply,
-        qos: QoS,
     ) -> Result<(), End> {
+        let Some(qos) = self.granted() else { return Ok(()) };
         let topic = ResponseTopic { status: reply.status, rid, retry_after: reply.retry_after }.topic();
         let mut publish = Publish::from_bytes(topic, qos, reply.body.into());
         if qos != QoS::AtMostOnce {

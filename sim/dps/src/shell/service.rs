@@ -1,56 +1,182 @@
-//! One instance as the sockets see it: the pure registrar, and the journal that keeps what it answers.
+//! One instance as the sockets see it: the pure registrar, the journal that keeps what it answers, the faults done
+//! to its answers, and the webhooks it asks.
 
+use super::Owner;
 use super::clock;
 use super::journal::{Journal, NotKept};
+use super::webhook::Webhooks;
+use crate::control::Control;
+use crate::faults::{Cut, Effects};
 use crate::ids::Ids;
-use crate::registrar::{Instance, Registrar, Reply};
+use crate::memory::{Forgotten, Touched};
+use crate::policy::Policies;
+use crate::registrar::{Ask, Caller, Registrar, Reply};
+use crate::trace::Asked;
 use sim_protocol::errors;
+use sim_protocol::faults::FaultPoint;
+use std::sync::Arc;
+use time::OffsetDateTime;
 
-/// A registrar with its journal, if it has one.
+/// An instance with everything it answers from.
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) registrar: Registrar,
+    pub(crate) registrar: Arc<Registrar>,
     pub(crate) journal: Option<Journal>,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) policies: Policies,
+    /// Operators need no credential.
+    pub(crate) no_auth: bool,
+    pub(crate) management_token: String,
+    pub(crate) started: OffsetDateTime,
+    pub(crate) owner: Owner,
+}
+
+/// What a device asks.
+pub(crate) enum Question<'a> {
+    /// To be registered, with this body.
+    Register(&'a [u8]),
+    /// How this operation stands.
+    Status(&'a str),
+}
+
+impl Question<'_> {
+    const fn points(&self) -> (FaultPoint, FaultPoint, Asked) {
+        match self {
+            Question::Register(_) => (FaultPoint::Register, FaultPoint::RegisterAnswer, Asked::Register),
+            Question::Status(_) => (FaultPoint::Poll, FaultPoint::PollAnswer, Asked::Poll),
+        }
+    }
+}
+
+/// An answer, and what is done to it on its way.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    pub(crate) lost_puback: bool,
+    pub(crate) duplicate: bool,
+    pub(crate) reordered: bool,
 }
 
 impl Service {
-    /// Answers a register, once what it changed is kept.
-    pub(crate) async fn register(
-        &self,
-        id_scope: &str,
-        registration_id: &str,
-        presented: &[impl AsRef<[u8]>],
-        body: &[u8],
-    ) -> Reply {
-        let mut reply = self.registrar.register(id_scope, registration_id, presented, body, clock::now());
-        match (&self.journal, reply.change.take()) {
-            (Some(journal), Some(change)) => match journal.keep(change).await {
-                Ok(()) => reply,
-                Err(NotKept { .. }) => self.registrar.error(errors::INTERNAL, clock::now()),
-            },
-            _ => reply,
+    /// Answers a device, once what its question changed is kept; or says how its connection is to end.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        caller: &Caller<'_>,
+        question: Question<'_>,
+    ) -> Result<Answer, Cut> {
+        let (point, answer_point, asked) = question.points();
+        let before = self.undergo(point, caller.registration_id, asked).await?;
+        let now = clock::now();
+        let mut reply = match question {
+            Question::Register(body) => self.registrar.register(caller, body, &before, now),
+            Question::Status(operation_id) => self.registrar.status(caller, operation_id, &before, now),
+        };
+        if let Some(touched) = reply.touched.take()
+            && self.keep(touched).await.is_err()
+        {
+            reply = self.registrar.error(errors::INTERNAL, clock::now());
         }
+        if let Some(ask) = reply.ask.take() {
+            self.ask(ask);
+        }
+        let after = self.undergo(answer_point, caller.registration_id, asked).await;
+        if after.is_err() || before.malformed {
+            self.registrar.ledger.lost_answers.add();
+        }
+        after?;
+        if before.malformed {
+            // Half a body: neither a character nor a value ends where it does.
+            let half = reply.body.len() / 2;
+            reply.body.truncate((0..=half).rev().find(|&at| reply.body.is_char_boundary(at)).unwrap_or(0));
+        }
+        let Effects { lost_puback, duplicate, reordered, .. } = before;
+        Ok(Answer { reply, lost_puback, duplicate, reordered })
     }
 
-    /// Answers a poll.
-    pub(crate) fn status(&self, registration_id: &str, operation_id: &str) -> Reply {
-        self.registrar.status(registration_id, operation_id, clock::now())
+    /// Draws the faults of a point, and waits as long as they say.
+    pub(crate) async fn undergo(
+        &self,
+        point: FaultPoint,
+        registration_id: &str,
+        asked: Asked,
+    ) -> Result<Effects, Cut> {
+        let registrar = &self.registrar;
+        if !registrar.faults.active() {
+            return Ok(Effects::default());
+        }
+        let effects = registrar.faults.at(point, registration_id, clock::now());
+        if !effects.applied.is_empty() {
+            registrar.ledger.faults.add();
+        }
+        if !effects.wait.is_zero() {
+            tokio::time::sleep(effects.wait).await;
+        }
+        // A request that is answered tells its own faults.
+        let silent = !matches!(point, FaultPoint::Register | FaultPoint::Poll) || effects.cut.is_some();
+        if silent {
+            registrar.trace_fault(registration_id, asked, &effects, clock::now());
+        }
+        effects.cut.map_or(Ok(effects), Err)
+    }
+
+    /// Draws the faults of a connection whose device is not known yet, and waits as long as they say.
+    pub(crate) async fn undergo_accepted(&self, point: FaultPoint) -> Result<Effects, Cut> {
+        if !self.registrar.faults.active() {
+            return Ok(Effects::default());
+        }
+        let effects = self.registrar.faults.at_accept(point, clock::now());
+        if !effects.applied.is_empty() {
+            self.registrar.ledger.faults.add();
+        }
+        if !effects.wait.is_zero() {
+            tokio::time::sleep(effects.wait).await;
+        }
+        effects.cut.map_or(Ok(effects), Err)
+    }
+
+    /// Asks a webhook in a task of the mock's; what it says becomes the outcome of the operation.
+    fn ask(self: &Arc<Self>, ask: Box<Ask>) {
+        self.registrar.ledger.webhooks.add();
+        let service = self.clone();
+        self.owner.spawn(async move {
+            let answer = service.webhooks.ask(&ask.url, &ask.request).await;
+            if let Some(touched) = service.registrar.allocated(&ask, answer, clock::now()) {
+                // Nothing was promised yet: where it cannot be kept, a restarted mock asks again.
+                let _ = service.keep(touched).await;
+            }
+        });
+    }
+
+    /// Returns when what was touched is kept, or at once where nothing is.
+    pub(crate) async fn keep(&self, touched: Touched) -> Result<(), NotKept> {
+        match &self.journal {
+            Some(journal) => journal.keep(touched).await,
+            None => Ok(()),
+        }
     }
 
     /// Writes CAs or groups; returns when the change is kept.
-    pub(crate) async fn write<T>(&self, change: impl FnOnce(&mut Instance, &Ids) -> T) -> Result<T, NotKept> {
+    pub(crate) async fn write<T>(&self, change: impl FnOnce(&mut Control, &Ids) -> T) -> Result<T, NotKept> {
         let result = self.registrar.write(change);
-        if let Some(journal) = &self.journal {
-            journal.keep_control(self.registrar.control_memory()).await?;
-        }
-        Ok(result)
+        self.keep(Touched::Control).await.map(|()| result)
     }
 
-    /// Forgets a registration; false if there was none.
-    pub(crate) async fn delete_registration(&self, registration_id: &str) -> Result<bool, NotKept> {
-        match (self.registrar.delete_registration(registration_id), &self.journal) {
-            (Some(change), Some(journal)) => journal.keep(change).await.map(|()| true),
-            (removed, _) => Ok(removed.is_some()),
+    /// Forgets everything; returns when that is kept.
+    pub(crate) async fn reset(&self) -> Result<(), NotKept> {
+        self.registrar.forget();
+        self.keep_all().await
+    }
+
+    /// Takes up a snapshot in the place of everything; returns when that is kept.
+    pub(crate) async fn restore(&self, text: &str) -> Result<Result<(), NotKept>, Forgotten> {
+        self.registrar.restore_snapshot(text)?;
+        Ok(self.keep_all().await)
+    }
+
+    async fn keep_all(&self) -> Result<(), NotKept> {
+        match &self.journal {
+            Some(journal) => journal.keep_all().await,
+            None => Ok(()),
         }
     }
 }

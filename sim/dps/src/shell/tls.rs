@@ -1,6 +1,8 @@
 //! TLS as the service does it: a client certificate is asked for, not required; the peer must hold its key; and
 //! nothing else about it is judged here, because trust belongs to an id scope that is not known yet.
 
+use super::SpawnError;
+use crate::faults::ServerCertificate;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key,
@@ -14,9 +16,68 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, ServerConfig,
     SignatureScheme,
 };
+use sim_identity::Seed;
 use sim_identity::authority::ServerIdentity;
 use sim_identity::certificate::subject_public_key_info;
 use std::sync::Arc;
+use time::OffsetDateTime;
+use tokio::net::TcpStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+
+/// A stream after the handshake.
+pub(crate) type Stream = tokio_rustls::server::TlsStream<TcpStream>;
+
+/// What both TLS ports shake hands with: the server's certificate, and two that no device should take.
+#[derive(Clone)]
+pub(crate) struct Acceptors {
+    good: TlsAcceptor,
+    expired: TlsAcceptor,
+    wrong_name: TlsAcceptor,
+}
+
+impl Acceptors {
+    /// With `server`, and with certificates of the same seed's root that have expired or are of another name.
+    pub(crate) fn new(
+        server: &ServerIdentity,
+        names: &[String],
+        seed: &Seed,
+        now: OffsetDateTime,
+    ) -> Result<Self, SpawnError> {
+        let acceptor = |server: &ServerIdentity| {
+            Ok::<_, SpawnError>(TlsAcceptor::from(Arc::new(server_config(server)?)))
+        };
+        // Reserved, so that it can be nobody's name (RFC 2606 section 2).
+        let nobody = ["wrong-name.invalid".to_owned()];
+        Ok(Acceptors {
+            good: acceptor(server)?,
+            expired: acceptor(&ServerIdentity::mint_expired(names, seed, now)?)?,
+            wrong_name: acceptor(&ServerIdentity::mint(&nobody, seed, now)?)?,
+        })
+    }
+
+    /// Shakes hands, with another certificate where a fault has it so.
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        instead: Option<ServerCertificate>,
+    ) -> std::io::Result<Stream> {
+        let acceptor = match instead {
+            None => &self.good,
+            Some(ServerCertificate::Expired) => &self.expired,
+            Some(ServerCertificate::WrongName) => &self.wrong_name,
+        };
+        acceptor.accept(stream).await
+    }
+}
+
+/// Reads the peer's first message of the handshake and gives the stream back, nothing having been answered.
+pub(crate) async fn hello(stream: TcpStream) -> std::io::Result<TcpStream> {
+    let mut hello = Box::pin(LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream));
+    match hello.as_mut().await {
+        Ok(start) => Ok(start.io),
+        Err(error) => Err(error),
+    }
+}
 
 /// The configuration of both TLS ports: versions 1.2 and 1.3, no resumption, so that each simulated device costs
 /// a full handshake as on its first boot.

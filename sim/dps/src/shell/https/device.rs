@@ -1,35 +1,55 @@
-//! The device API over HTTPS: register and operation status.
+//! The device API over HTTPS: register, operation status and look-up.
 //!
-//! Source: DPS documentation, "How to use X.509 certificates over HTTPS"; the same core as behind MQTT.
+//! Source: DPS documentation, "How to use X.509 certificates over HTTPS" and the same for symmetric keys; the same
+//! core as behind MQTT.
 
-use super::{App, Presented, reply};
+use super::{App, Peer, reply};
+use crate::faults::Cut;
+use crate::registrar::Caller;
+use crate::shell::clock;
+use crate::shell::service::Question;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Extension, Path, State};
-use axum::http::{HeaderValue, Uri, header};
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
-use axum::routing::{get, put};
-use sim_protocol::mqtt::MAX_MESSAGE;
+use axum::routing::{get, post, put};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
+        .route("/{id_scope}/registrations/{registration_id}", post(look_up))
         .route("/{id_scope}/registrations/{registration_id}/register", put(register))
         .route("/{id_scope}/registrations/{registration_id}/operations/{operation_id}", get(status))
-        .layer(DefaultBodyLimit::max(MAX_MESSAGE))
+}
+
+fn caller<'a>(
+    id_scope: &'a str,
+    registration_id: &'a str,
+    headers: &'a HeaderMap,
+    peer: &'a Peer,
+) -> Caller<'a> {
+    Caller {
+        id_scope,
+        registration_id,
+        presented: peer.presented.iter().map(AsRef::as_ref).collect(),
+        token: headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()),
+    }
 }
 
 async fn register(
     State(app): State<App>,
-    Extension(presented): Extension<Presented>,
+    Extension(peer): Extension<Peer>,
     uri: Uri,
     Path((id_scope, registration_id)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let answer = app.service.register(&id_scope, &registration_id, &presented.0, &body).await;
-    let accepted = answer.status == 202;
-    let mut response = reply(answer);
+    let caller = caller(&id_scope, &registration_id, &headers, &peer);
+    let mut response = answer(&app, &peer, &caller, Question::Register(&body)).await;
     // A capture shows the register URL itself here, not the operation's.
-    if accepted && let Ok(location) = HeaderValue::from_str(&uri.to_string()) {
+    if response.status() == 202
+        && let Ok(location) = HeaderValue::from_str(&uri.to_string())
+    {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
@@ -37,7 +57,33 @@ async fn register(
 
 async fn status(
     State(app): State<App>,
-    Path((_, registration_id, operation_id)): Path<(String, String, String)>,
+    Extension(peer): Extension<Peer>,
+    Path((id_scope, registration_id, operation_id)): Path<(String, String, String)>,
+    headers: HeaderMap,
 ) -> Response {
-    reply(app.service.status(&registration_id, &operation_id))
+    let caller = caller(&id_scope, &registration_id, &headers, &peer);
+    answer(&app, &peer, &caller, Question::Status(&operation_id)).await
+}
+
+async fn answer(app: &App, peer: &Peer, caller: &Caller<'_>, question: Question<'_>) -> Response {
+    match app.service.answer(caller, question).await {
+        Ok(answer) => reply(answer.reply),
+        Err(cut) => {
+            if cut == Cut::Drop {
+                peer.hang_up.cancel();
+            }
+            // Nothing is said: the connection ends, or the peer gives up.
+            std::future::pending().await
+        }
+    }
+}
+
+async fn look_up(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    Path((id_scope, registration_id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let caller = caller(&id_scope, &registration_id, &headers, &peer);
+    reply(app.service.registrar.look_up(&caller, clock::now()))
 }

@@ -1,69 +1,81 @@
 //! HTTPS: the device, service and resource-manager APIs behind one port, told apart by path.
 
+mod admission;
 mod device;
 mod enrollment;
 mod resource;
 mod websocket;
 
-use super::{Owner, accept_tls};
+use super::accept_tls;
+use super::tls::{self, Acceptors};
 use crate::registrar::Reply;
 use crate::shell::service::Service;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
-use sim_protocol::sas::SharedKey;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// What handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) service: Arc<Service>,
-    pub(crate) service_key: Arc<SharedKey>,
 }
 
-/// The chain the TLS peer presented, leaf first; empty when it presented none.
+/// What is known of the peer of one connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Presented(pub(crate) Arc<Vec<CertificateDer<'static>>>);
+pub(crate) struct Peer {
+    /// The chain it presented, leaf first; empty when it presented none.
+    pub(crate) presented: Arc<Vec<CertificateDer<'static>>>,
+    /// Ends the connection without an answer.
+    pub(crate) hang_up: CancellationToken,
+}
 
 /// Serves the HTTPS port until cancelled.
-pub(crate) async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, app: App, owner: Owner) {
+pub(crate) async fn accept(listener: TcpListener, acceptors: Acceptors, service: Arc<Service>) {
+    let app = App { service: service.clone() };
     let router = Router::new()
-        .merge(resource::routes())
+        .merge(resource::routes(&app))
         .merge(enrollment::routes())
         .merge(device::routes())
-        .fallback(|request: Request| async move {
-            let text = format!("no such resource: {} {}", request.method(), request.uri().path());
-            (StatusCode::NOT_FOUND, text)
-        })
-        .with_state(app.clone());
-    let (upgrades, waiting) = (owner.clone(), app.service.clone());
-    let serve = move |stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| {
+        .method_not_allowed_fallback(admission::no_such_method)
+        .fallback(admission::no_such_resource)
+        // Bodies are read, and bounded, before any handler sees them.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(app.clone(), admission::admit))
+        .with_state(app);
+    let serving = service.clone();
+    let serve = move |stream: tls::Stream| {
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-        let presented = Presented(Arc::new(presented));
-        let socket = websocket::Gate {
-            presented: presented.clone(),
-            service: waiting.clone(),
-            owner: upgrades.clone(),
-        };
-        let router = router
-            .clone()
-            .layer(axum::Extension(presented))
-            .layer(from_fn_with_state(socket, websocket::gate));
+        let peer = Peer { presented: Arc::new(presented), hang_up: CancellationToken::new() };
+        let socket = websocket::Gate { peer: peer.clone(), service: serving.clone() };
+        let hang_up = peer.hang_up.clone();
+        let router =
+            router.clone().layer(axum::Extension(peer)).layer(from_fn_with_state(socket, websocket::gate));
+        let service = serving.clone();
         async move {
-            let connection = hyper::server::conn::http1::Builder::new();
-            let service = TowerToHyperService::new(router);
-            // A peer that breaks HTTP has hurt only itself.
-            let _ = connection.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+            let mut connection = hyper::server::conn::http1::Builder::new();
+            connection.timer(TokioTimer::new()).header_read_timeout(super::OPENING);
+            let serving = TowerToHyperService::new(router);
+            let served = connection.serve_connection(TokioIo::new(stream), serving).with_upgrades();
+            if let Some(Err(error)) = hang_up.run_until_cancelled(served).await {
+                // A peer that breaks HTTP has hurt only itself.
+                let ledger = &service.registrar.ledger;
+                if error.is_timeout() {
+                    ledger.timeouts.add();
+                } else if error.is_parse() {
+                    ledger.malformed.add();
+                }
+            }
         }
     };
-    accept_tls(listener, tls, app.service, owner, serve).await;
+    accept_tls(listener, acceptors, service, serve).await;
 }
 
 fn if_match(headers: &HeaderMap) -> Option<&str> {
@@ -83,15 +95,14 @@ fn json_value(status: u16, value: &impl serde::Serialize) -> Response {
     }
 }
 
-/// A reply of the device API, in HTTP's clothes.
-fn reply(reply: Reply) -> Response {
-    let mut response = json_text(reply.status, reply.body);
-    // HTTP leaves no way to say nothing: the error is sent, and the connection ends with it.
-    if reply.hang_up {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    if let Some(wait) = reply.retry_after {
+fn with_retry_after(mut response: Response, wait: Option<std::time::Duration>) -> Response {
+    if let Some(wait) = wait {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
     }
     response
+}
+
+/// A reply of the device API, in HTTP's clothes.
+fn reply(reply: Reply) -> Response {
+    with_retry_after(json_text(reply.status, reply.body), reply.retry_after)
 }

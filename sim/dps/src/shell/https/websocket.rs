@@ -3,9 +3,9 @@
 //! Clients differ in path (`/$iothub/websocket`, `/`, `/mqtt`) and spelling (`MQTT`), and one spreads a packet over
 //! many frames; all of that is accepted (RFC 6455, MQTT 3.1.1 section 6).
 
-use super::Presented;
+use super::{Peer, json_value};
 use crate::shell::service::Service;
-use crate::shell::{Owner, mqtts};
+use crate::shell::{clock, mqtts};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
+use sim_protocol::errors;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,9 +27,8 @@ use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 /// What an upgraded connection needs.
 #[derive(Clone)]
 pub(super) struct Gate {
-    pub(super) presented: Presented,
+    pub(super) peer: Peer,
     pub(super) service: Arc<Service>,
-    pub(super) owner: Owner,
 }
 
 /// Takes WebSocket upgrades aside; everything else goes on to the APIs.
@@ -39,13 +39,19 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     }
     let (key, protocol) = match (key(request.headers()), protocol(request.headers())) {
         (Some(key), Some(protocol)) => (key, protocol),
-        _ => return (StatusCode::BAD_REQUEST, "upgrade with the subprotocol mqtt").into_response(),
+        _ => {
+            let registrar = &gate.service.registrar;
+            registrar.ledger.malformed.add();
+            let text = "upgrade with a Sec-WebSocket-Key and the subprotocol mqtt";
+            let body = registrar.error_body(errors::BAD_ARGUMENT, text, clock::now());
+            return json_value(errors::BAD_ARGUMENT.status(), &body);
+        }
     };
-    let owner = gate.owner.clone();
-    owner.spawn(async move {
+    let service = gate.service.clone();
+    service.owner.spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-            mqtts::converse(bytes_of(socket), gate.presented.0.to_vec(), &gate.service).await;
+            mqtts::converse(bytes_of(socket), gate.peer.presented.to_vec(), &gate.service).await;
         }
     });
     let headers = [
