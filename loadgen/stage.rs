@@ -3,8 +3,8 @@
 
 use crate::exit::{Exit, Failure};
 use crate::plan::Ca;
-use scenarios::{GroupOn, MockTarget, Scenario, Verification};
-use sim_dps::{Mock, MockConfig, Profile, RegistrarConfig, SpawnError};
+use scenarios::{GroupOn, MockProfile, MockTarget, Scenario, Verification};
+use sim_dps::{Hub, Limits, Server, ServerConfig, SpawnError};
 use sim_identity::{Certificate, Issuer, Seed, pem};
 use sim_operator::{Endpoint, Operator};
 use sim_protocol::attestation::{
@@ -12,13 +12,10 @@ use sim_protocol::attestation::{
 };
 use sim_protocol::resource::CertificateResponse;
 use sim_protocol::sas::SharedKey;
-use sim_protocol::{CaName, IdScope, InvalidName};
-use std::net::{IpAddr, Ipv4Addr};
+use sim_protocol::{CaName, InvalidName};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
-/// The id scope of mocks that nobody named.
-pub const ID_SCOPE: &str = "0ne00000001";
 const CA_NAME: &str = "factory-root";
 
 impl From<SpawnError> for Failure {
@@ -28,6 +25,10 @@ impl From<SpawnError> for Failure {
                 .advise("Stop what uses the port, or take another; 0 takes any free one."),
             SpawnError::State(_) => Failure::usage(error)
                 .advise("Name a file that a mock wrote and none has open, or one that does not exist yet."),
+            SpawnError::Policies(_) | SpawnError::Hubs { .. } => Failure::usage(error),
+            SpawnError::OpenToAll(_) => {
+                Failure::usage(error).advise("Leave --no-auth out, or listen on 127.0.0.1 alone.")
+            }
             SpawnError::Identity(_) | SpawnError::Tls(_) => Failure::unexpected(error),
         }
     }
@@ -41,7 +42,7 @@ fn named(fault: InvalidName) -> Failure {
 #[derive(Debug)]
 pub struct Stage {
     /// The mock.
-    pub mock: Mock,
+    pub mock: Server,
     /// A line of devices whose group is disabled, if the scenario asked for one.
     pub disabled_line: Option<Arc<Issuer>>,
 }
@@ -56,26 +57,18 @@ pub async fn set(
 ) -> Result<Stage, Failure> {
     let seed = crate::cli::random_seed();
     let service_key = service_key(&seed)?;
-    let config = MockConfig {
-        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        mqtts_port: 0,
-        https_port: 0,
-        management_port: 0,
-        names: server_names(&[]),
-        server: None,
-        service_key: service_key.clone(),
-        registrar: RegistrarConfig {
-            id_scope: IdScope::new(ID_SCOPE).map_err(named)?,
-            retry_after: mock.retry_after,
-            assign_delay: mock.assign_delay,
-            hubs: mock.hubs.clone(),
-            profile: Profile::Unlimited,
-            remembers: false,
-        },
-        state: None,
-        seed: seed.child("mock"),
-    };
-    let running = Mock::spawn(config).await?;
+    let mut config = ServerConfig::new(seed.child("mock")).map_err(named)?;
+    config.service_key = Some(service_key.clone());
+    config.registrar.retry_after = mock.retry_after;
+    config.registrar.assign_delay = mock.assign_delay;
+    config.registrar.hubs = mock.hubs.iter().map(Hub::new).collect();
+    if mock.profile == MockProfile::Azure {
+        config.registrar.limits = Limits::documented();
+    }
+    config.faults.clone_from(&mock.faults);
+    // The same scenario meets the same faults.
+    config.fault_seed = Some(Seed::from_number(scenario.seed).child("faults"));
+    let running = Server::spawn(config).await?;
     tell(format!("mock      listens on {} (MQTT) and {} (HTTPS)", running.mqtts(), running.https()));
     let endpoint = Endpoint {
         trust_root: Some(pem::encode("CERTIFICATE", running.trust_root()).into_bytes()),
@@ -85,11 +78,6 @@ pub async fn set(
     let scene = Scene { operator: Operator::new(endpoint)?, seed, now, tell };
     let disabled_line = scene.prepare(scenario, mock, ca).await?;
     Ok(Stage { mock: running, disabled_line })
-}
-
-/// Names a mock's server certificate carries: this machine's, and what the user adds.
-pub fn server_names(more: &[String]) -> Vec<String> {
-    ["localhost", "127.0.0.1"].into_iter().map(str::to_owned).chain(more.iter().cloned()).collect()
 }
 
 /// A key for the service API's policy, 64 bytes as the service makes them.
@@ -180,8 +168,9 @@ impl Scene<'_> {
         let slot =
             CertificateSlot { certificate: Some(pem::encode("CERTIFICATE", member.der())), info: None };
         let pair = CertificatePair { primary: Some(slot), secondary: None };
-        let x509 = X509Attestation { ca_references: None, signing_certificates: Some(pair) };
-        let group = EnrollmentGroup { provisioning_status: status, ..EnrollmentGroup::x509(name, x509) };
+        let x509 = X509Attestation { signing_certificates: Some(pair), ..Default::default() };
+        let mut group = EnrollmentGroup::x509(name, x509);
+        group.terms.provisioning_status = status;
         self.operator.create_group(&group, self.now).await?;
         let state = if status == ProvisioningStatus::Enabled { "enabled" } else { "disabled" };
         (self.tell)(format!("group     `{name}` on `{}`, {state}", member.display_name()));

@@ -1,7 +1,7 @@
 //! `rollcall demo`: the whole story on this machine, without account, network or special rights.
 
 use super::output::Output;
-use super::run::{Script, Show, conduct, exit_of};
+use super::run::{Access, Script, Show, conduct, exit_of};
 use crate::exit::{Exit, Failure};
 use crate::plan::ShardOf;
 use clap::Args;
@@ -46,7 +46,7 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit, Failure> {
         "A factory is about to ship devices. Will the Device Provisioning Service let them in?\n".to_owned(),
     );
     let show = Show { output, narrate: &story };
-    let record = conduct(&script, ShardOf::WHOLE, false, &out, &show).await?;
+    let record = conduct(&script, ShardOf::WHOLE, &Access::default(), &out, &show).await?;
     story(String::new());
     output.line(reports::summary(&record));
     output.line(format_args!("record    {}", out.join("run.json").display()));

@@ -7,6 +7,7 @@ pub mod operator;
 pub mod output;
 pub mod register;
 pub mod run;
+pub mod secret;
 
 use crate::cli::output::Output;
 use crate::exit::{Exit, Failure};
@@ -70,6 +71,8 @@ pub enum Command {
     Ca(operator::CaArgs),
     /// Create, list, change and delete enrollment groups, at the mock or at Azure
     Group(operator::GroupArgs),
+    /// Create, list, change and delete individual enrollments, at the mock or at Azure
+    Enrollment(operator::EnrollmentArgs),
     /// List, show and delete registrations, at the mock or at Azure
     Registration(operator::RegistrationArgs),
     /// Run a load test and write its record
@@ -110,6 +113,7 @@ async fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Register(args) => register::run(args, output).await,
         Command::Ca(args) => operator::ca(args, output).await.map(|()| Exit::Good),
         Command::Group(args) => operator::group(args, output).await.map(|()| Exit::Good),
+        Command::Enrollment(args) => operator::enrollment(args, output).await.map(|()| Exit::Good),
         Command::Registration(args) => operator::registration(args, output).await.map(|()| Exit::Good),
         Command::Run(args) => run::run(args, output).await,
     }

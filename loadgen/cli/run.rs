@@ -1,6 +1,7 @@
 //! `rollcall run`: plays a scenario and writes its record.
 
 use super::output::Output;
+use super::secret::{Secret, SecretParser};
 use super::{cores, create_dir, is_this_machine, now, read_file, read_trust_roots, server_name, write_file};
 use crate::account::{self, Facts};
 use crate::engine::{Progress, Run, Stop, play};
@@ -50,6 +51,9 @@ pub struct RunArgs {
     /// Allow a target that is not on this machine
     #[arg(long)]
     pub live: bool,
+    /// File with the token of target.service.management; ROLLCALL_MANAGEMENT_TOKEN holds the token itself
+    #[arg(long, value_name = "FILE", env = "ROLLCALL_MANAGEMENT_TOKEN", hide_env_values = true, value_parser = SecretParser)]
+    pub management_token_file: Option<Secret>,
     /// Print the record as JSON
     #[arg(long)]
     pub json: bool,
@@ -61,7 +65,9 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     let script = Script::load(&args.scenario, &args.set)?;
     let out = args.out.unwrap_or_else(|| Path::new("rollcall-results").join(slug(&script.scenario.name)));
     let show = Show { output, narrate: &|line| output.talk(line) };
-    let record = conduct(&script, args.shard, args.live, &out, &show).await?;
+    let token = args.management_token_file.map(|secret| secret.read("management token")).transpose()?;
+    let access = Access { live: args.live, management_token: token.flatten() };
+    let record = conduct(&script, args.shard, &access, &out, &show).await?;
     match record.to_json() {
         Ok(_) if !output.json => output.line(reports::summary(&record)),
         Ok(_) => output.json(&record),
@@ -141,6 +147,15 @@ fn invalid(file: &str, diagnostics: scenarios::Diagnostics) -> Failure {
     Failure::usage(format!("scenario {file} cannot be used\n{diagnostics}"))
 }
 
+/// What a run may do, and with which credential.
+#[derive(Debug, Default)]
+pub struct Access {
+    /// Send to a target that is not on this machine.
+    pub live: bool,
+    /// Of the mock's management port.
+    pub management_token: Option<String>,
+}
+
 /// How a run shows itself.
 pub struct Show<'a> {
     /// Where words go.
@@ -158,7 +173,7 @@ const SPARE_DESCRIPTORS: u64 = 100;
 pub async fn conduct(
     script: &Script,
     shard: ShardOf,
-    live: bool,
+    access: &Access,
     out: &Path,
     show: &Show<'_>,
 ) -> Result<Record, Failure> {
@@ -166,7 +181,7 @@ pub async fn conduct(
     let descriptors = descriptors(scenario)?;
     let fresh = !out.exists();
     create_dir(out)?;
-    let played = play_script(script, shard, live, out, show, descriptors).await;
+    let played = play_script(script, shard, access, out, show, descriptors).await;
     if played.is_err() && fresh {
         // Nothing was written: an empty directory would only look like a result.
         let _ = std::fs::remove_dir(out);
@@ -177,7 +192,7 @@ pub async fn conduct(
 async fn play_script(
     script: &Script,
     shard: ShardOf,
-    live: bool,
+    access: &Access,
     out: &Path,
     show: &Show<'_>,
     descriptors: (u64, u64),
@@ -185,7 +200,7 @@ async fn play_script(
     let scenario = &script.scenario;
     let moment = now();
     let ca = Ca::prepare(scenario, &script.base, moment)?;
-    let scene = Scene::open(script, &ca, live, show).await?;
+    let scene = Scene::open(script, &ca, access, show).await?;
     let devices = plan::devices(scenario, &ca, scene.disabled_line(), moment)?;
     let planned = shard.share(scenario.fleet.devices);
     let minting = super::instant();
@@ -268,6 +283,12 @@ fn write(record: &Record, out: &Path) -> Result<(), Failure> {
     write_file(&out.join("run.html"), page.as_bytes(), false)
 }
 
+/// Raises the soft limit of descriptors as far as the system allows, for a server that takes whatever comes.
+pub(super) fn raise_descriptors() {
+    // Where it cannot be raised, the mock serves as many as there are descriptors for.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+}
+
 /// Raises the soft limit of descriptors as far as the run needs: (needed, what the process may have now).
 fn descriptors(scenario: &Scenario) -> Result<(u64, u64), Failure> {
     let most = (scenario.load.slots() as u64).min(scenario.fleet.devices);
@@ -298,12 +319,12 @@ struct Scene {
 
 enum Witness {
     Embedded(Box<Stage>),
-    Management(SocketAddr),
+    Management(SocketAddr, Option<String>),
     Nobody,
 }
 
 impl Scene {
-    async fn open(script: &Script, ca: &Ca, live: bool, show: &Show<'_>) -> Result<Self, Failure> {
+    async fn open(script: &Script, ca: &Ca, access: &Access, show: &Show<'_>) -> Result<Self, Failure> {
         match &script.scenario.target {
             ScenarioTarget::Mock(mock) => {
                 let stage = stage::set(&script.scenario, mock, ca, now(), show.narrate).await?;
@@ -313,7 +334,8 @@ impl Scene {
                     Transport::MqttWs | Transport::Https => stage.mock.https(),
                 };
                 let host = address.ip().to_string();
-                let scope = sim_protocol::IdScope::new(stage::ID_SCOPE).map_err(Failure::unexpected)?;
+                let scope =
+                    sim_protocol::IdScope::new(sim_dps::shell::ID_SCOPE).map_err(Failure::unexpected)?;
                 Ok(Scene {
                     target: target(&script.scenario, &host, &host, address, scope, &trust)?,
                     admits: mock.verification != Verification::None,
@@ -321,12 +343,12 @@ impl Scene {
                     witness: Witness::Embedded(Box::new(stage)),
                 })
             }
-            ScenarioTarget::Service(service) => Scene::at_service(script, service, live).await,
+            ScenarioTarget::Service(service) => Scene::at_service(script, service, access).await,
         }
     }
 
-    async fn at_service(script: &Script, service: &ServiceTarget, live: bool) -> Result<Self, Failure> {
-        if !live && !is_this_machine(&service.host) {
+    async fn at_service(script: &Script, service: &ServiceTarget, access: &Access) -> Result<Self, Failure> {
+        if !access.live && !is_this_machine(&service.host) {
             let fault = format!("will not send load to {}: it is not on this machine", service.host);
             return Err(
                 Failure::usage(fault).advise("Add --live to allow it; mind the quota of the service.")
@@ -337,7 +359,7 @@ impl Scene {
             None => Trust::Public,
         };
         let witness = match &service.management {
-            Some(text) => Witness::Management(management(text).await?),
+            Some(text) => Witness::Management(management(text).await?, access.management_token.clone()),
             None => Witness::Nobody,
         };
         let address = reachable(&service.host, service.port).await?;
@@ -364,8 +386,8 @@ impl Scene {
     async fn ledger_of(witness: &Witness) -> Result<Option<LedgerSnapshot>, Failure> {
         match witness {
             Witness::Embedded(stage) => Ok(Some(stage.mock.ledger())),
-            Witness::Management(address) => {
-                let value = sim_operator::management::ledger(*address).await?;
+            Witness::Management(address, token) => {
+                let value = sim_operator::management::ledger(*address, token.as_deref()).await?;
                 let read = serde_json::from_value(value);
                 read.map(Some)
                     .map_err(|e| Failure::unexpected(format!("cannot read the ledger at {address}: {e}")))

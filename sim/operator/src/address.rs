@@ -1,10 +1,11 @@
 //! Where an instance is managed: the two base addresses, and the address of every call as text.
 
+use crate::credential::Credential;
 use crate::error::OperatorError;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use sim_protocol::resource::InstancePath;
-use sim_protocol::sas::SharedKey;
+use sim_protocol::sas::{OWNER_POLICY, SharedKey};
 use sim_protocol::{CaName, attestation, resource};
 use std::net::IpAddr;
 
@@ -22,10 +23,14 @@ pub struct Endpoint {
     pub instance: InstancePath,
     /// PEM of the roots to trust, and no others; `None` means those of the operating system.
     pub trust_root: Option<Vec<u8>>,
-    /// Key of the policy `provisioningserviceowner`; group and registration calls need it.
+    /// Key of the policy; calls to the service API need it, or a credential.
     pub service_key: Option<SharedKey>,
-    /// Token for the resource manager; the mock takes any, so `None` sends a fixed word.
+    /// Whose key it is; [`OWNER_POLICY`] has every right.
+    pub policy: String,
+    /// Token for the resource manager; the mock takes any, so without one and a credential a fixed word is sent.
     pub bearer: Option<String>,
+    /// Gets tokens for whichever plane has neither token nor key.
+    pub credential: Option<Credential>,
 }
 
 impl Endpoint {
@@ -38,7 +43,9 @@ impl Endpoint {
             instance: InstancePath::default(),
             trust_root: None,
             service_key: None,
+            policy: OWNER_POLICY.to_owned(),
             bearer: None,
+            credential: None,
         }
     }
 

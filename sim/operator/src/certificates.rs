@@ -3,8 +3,10 @@
 use crate::address;
 use crate::error::OperatorError;
 use crate::exchange::{Call, Operator};
+use crate::rehearsal::placeholder;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
+use serde_json::{Value, json};
 use sim_identity::{Issuer, Seed};
 use sim_protocol::CaName;
 use sim_protocol::resource::{
@@ -30,7 +32,9 @@ impl Operator {
     /// All uploaded CA certificates.
     pub async fn certificates(&self) -> Result<Vec<CertificateResponse>, OperatorError> {
         let url = address::certificate(&self.resource_manager, &self.instance, None, "");
-        let answer = self.manage(Call::new(Method::GET, url, "list CA certificates")).await?;
+        let answer = self
+            .manage(Call::new(Method::GET, url, "list CA certificates").stands_in(json!({"value": []})))
+            .await?;
         Ok(answer.read::<CertificateList>()?.value)
     }
 
@@ -45,7 +49,8 @@ impl Operator {
         name: &CaName,
         verb: &str,
     ) -> Result<CertificateResponse, OperatorError> {
-        self.manage(self.certificate_call(Method::GET, name, "", verb)).await?.read()
+        let call = self.certificate_call(Method::GET, name, "", verb).stands_in(stand_in(name, None));
+        self.manage(call).await?.read()
     }
 
     /// Uploads the bytes of a certificate file, PEM or DER. One that is there under this name is replaced.
@@ -80,7 +85,7 @@ impl Operator {
             ..PutCertificate::default()
         };
         let etag = before.as_ref().map(|present| present.etag.as_str());
-        let call = self.certificate_call(Method::PUT, name, "", verb);
+        let call = self.certificate_call(Method::PUT, name, "", verb).stands_in(stand_in(name, None));
         let after = self.manage(call.if_match(etag).json(&body)?).await?.read()?;
         Ok(Replacement { before, after })
     }
@@ -89,7 +94,10 @@ impl Operator {
     pub async fn generate_code(&self, name: &CaName) -> Result<CertificateResponse, OperatorError> {
         let verb = "generate a verification code for";
         let present = self.certificate_for(name, verb).await?;
-        let call = self.certificate_call(Method::POST, name, "generateVerificationCode", verb);
+        let code = placeholder("verification code", name.as_str());
+        let call = self
+            .certificate_call(Method::POST, name, "generateVerificationCode", verb)
+            .stands_in(stand_in(name, Some(code)));
         self.manage(call.if_match(Some(&present.etag))).await?.read()
     }
 
@@ -105,9 +113,29 @@ impl Operator {
             Some(etag) => etag.to_owned(),
             None => self.certificate_for(name, verb).await?.etag,
         };
-        let body = VerifyCertificate { certificate: STANDARD.encode(verification_certificate) };
-        let call = self.certificate_call(Method::POST, name, "verify", verb);
-        self.manage(call.if_match(Some(&etag)).json(&body)?).await?.read()
+        self.send_proof(name, STANDARD.encode(verification_certificate), &etag).await
+    }
+
+    async fn send_proof(
+        &self,
+        name: &CaName,
+        certificate: String,
+        etag: &str,
+    ) -> Result<CertificateResponse, OperatorError> {
+        let call =
+            self.certificate_call(Method::POST, name, "verify", "verify").stands_in(stand_in(name, None));
+        self.manage(call.if_match(Some(etag)).json(&VerifyCertificate { certificate })?).await?.read()
+    }
+
+    /// Where calls are only written down, [`Operator::answer_code`] without the certificate: what would be signed
+    /// is a code that nobody gave.
+    pub async fn rehearse_answer(
+        &self,
+        name: &CaName,
+        pending: &CertificateResponse,
+    ) -> Result<CertificateResponse, OperatorError> {
+        let certificate = placeholder("verification certificate for the code", name.as_str());
+        self.send_proof(name, certificate, &pending.etag).await
     }
 
     /// Deletes a CA certificate; groups that roll up to it stop admitting.
@@ -141,6 +169,9 @@ impl Operator {
         seed: &Seed,
         now: OffsetDateTime,
     ) -> Result<CertificateResponse, OperatorError> {
+        if self.is_rehearsal() {
+            return self.rehearse_answer(name, pending).await;
+        }
         let attempted = format!("prove possession of the key of CA certificate `{name}`");
         let Some(code) = pending.properties.verification_code.as_deref() else {
             let url = crate::error::origin(self.resource_manager.as_str());
@@ -156,4 +187,15 @@ impl Operator {
         let pem = sim_identity::pem::encode("CERTIFICATE", &der);
         self.verify(name, pem.as_bytes(), Some(&pending.etag)).await
     }
+}
+
+/// What stands for a certificate's record where calls are only written down.
+fn stand_in(name: &CaName, code: Option<String>) -> Value {
+    let mut properties = json!({
+        "subject": "", "expiry": "", "thumbprint": "", "isVerified": false, "created": "", "updated": "",
+    });
+    if let Some(code) = code {
+        properties["verificationCode"] = code.into();
+    }
+    json!({"properties": properties, "name": name.as_str(), "etag": placeholder("etag", name.as_str())})
 }

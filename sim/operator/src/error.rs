@@ -1,5 +1,6 @@
 //! Why a call did not do what was asked, and what to do about it.
 
+use crate::credential::{SourceFault, TokenSource};
 use serde_json::Value;
 use sim_protocol::resource::{ResourceError, codes};
 use sim_protocol::{InvalidName, ServiceError};
@@ -36,11 +37,19 @@ pub enum OperatorError {
         /// The cause.
         source: reqwest::Error,
     },
-    /// A call to the service API without the key to sign for it; nothing was sent.
-    #[error("cannot {attempted}: no key of the policy `provisioningserviceowner` was given")]
+    /// A call to the service API without a key to sign for it; nothing was sent.
+    #[error("cannot {attempted}: no key of a policy was given")]
     NoServiceKey {
         /// What was being done.
         attempted: String,
+    },
+    /// No source gave a bearer token; nothing was sent.
+    #[error("cannot {attempted}: no bearer token from {}", listed(.faults))]
+    NoToken {
+        /// What was being done.
+        attempted: String,
+        /// What was wrong with each source that was asked.
+        faults: Vec<SourceFault>,
     },
     /// A name the service would not take; nothing was sent.
     #[error(transparent)]
@@ -74,7 +83,11 @@ pub enum OperatorError {
         source: reqwest::Error,
     },
     /// The service said no.
-    #[error("cannot {attempted}: refused with status {status}{}: {message}", in_parentheses(.code))]
+    #[error(
+        "cannot {attempted}: refused with status {status}{}: {message}{}",
+        in_parentheses(.code),
+        pause(.retry_after)
+    )]
     Refused {
         /// What was being done.
         attempted: String,
@@ -84,6 +97,8 @@ pub enum OperatorError {
         code: Option<String>,
         /// The service's text.
         message: String,
+        /// Seconds after which to try again, where the service says.
+        retry_after: Option<u64>,
     },
     /// The answer is not what the specification says.
     #[error("cannot {attempted}: the answer of {url} makes no sense: {reason}")]
@@ -101,6 +116,14 @@ fn in_parentheses(code: &Option<String>) -> String {
     code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default()
 }
 
+fn pause(retry_after: &Option<u64>) -> String {
+    retry_after.map(|seconds| format!("; retry after {seconds} s")).unwrap_or_default()
+}
+
+fn listed(faults: &[SourceFault]) -> String {
+    faults.iter().map(SourceFault::to_string).collect::<Vec<_>>().join("; ")
+}
+
 impl OperatorError {
     /// What to do next, a whole sentence.
     pub fn advice(&self) -> &'static str {
@@ -112,8 +135,9 @@ impl OperatorError {
             OperatorError::BearerToken => "Give the token alone, on one line, without quotes.",
             OperatorError::Client { .. } => "Check the trust root, or the trust store of this machine.",
             OperatorError::NoServiceKey { .. } => {
-                "Give the key of the policy `provisioningserviceowner`; the mock prints it when it starts."
+                "Give the key of the policy `provisioningserviceowner`, which the mock prints when it starts, or a connection string."
             }
+            OperatorError::NoToken { faults, .. } => advice_on_sources(faults),
             OperatorError::Name(_) => "Choose another name.",
             OperatorError::Signing { .. } => {
                 "Use the key of the uploaded CA certificate, and a kind of key that can sign."
@@ -137,6 +161,14 @@ impl OperatorError {
         matches!(self, OperatorError::Refused { status: 412, .. })
     }
 
+    /// Seconds after which to try again, where the service throttles and says.
+    pub fn throttled(&self) -> Option<u64> {
+        match self {
+            OperatorError::Refused { status: 429, retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// Makes sense of a failure below HTTP.
     pub(crate) fn transport(attempted: String, url: &str, source: reqwest::Error) -> Self {
         let (url, source) = (origin(url), source.without_url());
@@ -150,15 +182,30 @@ impl OperatorError {
     }
 
     /// Makes sense of a status that is no success.
-    pub(crate) fn refused(attempted: String, status: u16, body: &[u8]) -> Self {
+    pub(crate) fn refused(attempted: String, status: u16, retry_after: Option<u64>, body: &[u8]) -> Self {
         let (code, message) = code_and_message(body);
-        OperatorError::Refused { attempted, status, code, message }
+        OperatorError::Refused { attempted, status, code, message, retry_after }
     }
 }
 
 /// Scheme, host and port: enough to find the culprit, without ids in the path.
 pub(crate) fn origin(url: &str) -> String {
     reqwest::Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
+}
+
+fn advice_on_sources(faults: &[SourceFault]) -> &'static str {
+    match faults {
+        [SourceFault { source: TokenSource::Environment, .. }] => {
+            "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or AZURE_FEDERATED_TOKEN_FILE in place of the last."
+        }
+        [SourceFault { source: TokenSource::AzureCli, .. }] => "Install the Azure CLI and run `az login`.",
+        [SourceFault { source: TokenSource::ManagedIdentity, .. }] => {
+            "Run this on an Azure machine that has an identity; where it has several, set AZURE_CLIENT_ID."
+        }
+        _ => {
+            "Run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or give a token or a key."
+        }
+    }
 }
 
 fn advice_on_refusal(status: u16, code: Option<&str>) -> &'static str {
@@ -186,10 +233,12 @@ fn advice_on_refusal(status: u16, code: Option<&str>) -> &'static str {
         }
         (_, Some(codes::UNAUTHORIZED)) => "Give a bearer token for the resource manager.",
         (_, Some(codes::NOT_FOUND)) | (404, _) => "Check the name; list what there is.",
-        (401, _) => "Check the token or the key, and the clock of this machine.",
+        (401, _) => {
+            "Check the key, the name of its policy, and the clock of this machine; the policy needs EnrollmentRead or EnrollmentWrite for enrollments and groups, RegistrationStatusRead or RegistrationStatusWrite for registrations."
+        }
         (403, _) => "The credential is good but lacks the right; ask for one that has it.",
-        (409, _) => "It exists already, or is being changed: update it, or delete it first.",
-        (429, _) => "Too many calls: wait a little and retry.",
+        (409, _) => "It exists already, or is being changed: change it with `update`, or delete it first.",
+        (429, _) => "Too many calls: wait as long as the service says, or a minute, and retry.",
         (300..=399, _) => "The address redirects elsewhere; give the final one.",
         (500..=599, _) => "The service is in trouble: retry later.",
         _ => "Read the service's text above.",
@@ -257,7 +306,7 @@ mod tests {
     use std::io;
 
     fn refused(status: u16, body: &str) -> OperatorError {
-        OperatorError::refused("upload CA certificate `root`".into(), status, body.as_bytes())
+        OperatorError::refused("upload CA certificate `root`".into(), status, None, body.as_bytes())
     }
 
     #[test]
@@ -307,6 +356,7 @@ mod tests {
             (coded(401, codes::UNAUTHORIZED), "bearer token"),
             (refused(412, "").advice(), "fetch it again"),
             (refused(401, "").advice(), "the clock"),
+            (refused(401, "").advice(), "EnrollmentWrite"),
             (refused(409, "").advice(), "exists already"),
             (refused(429, "").advice(), "wait"),
             (refused(503, "").advice(), "retry later"),
@@ -326,6 +376,35 @@ mod tests {
         assert_eq!(error.to_string(), text);
         assert!(error.is_stale() && !error.is_not_found());
         assert!(refused(404, "").is_not_found());
+    }
+
+    #[test]
+    fn a_throttled_call_says_how_long_to_wait() {
+        let throttled = |status, wait| OperatorError::refused("x".into(), status, wait, b"");
+        assert_eq!(throttled(429, Some(31)).throttled(), Some(31));
+        assert!(throttled(429, Some(31)).to_string().ends_with("retry after 31 s"));
+        assert_eq!(throttled(429, None).throttled(), None);
+        assert_eq!(throttled(503, Some(31)).throttled(), None);
+    }
+
+    #[test]
+    fn a_token_that_nobody_gave_names_every_source_and_what_to_do_about_it() {
+        let fault = |source| SourceFault { source, reason: "broken".into() };
+        let error = |sources: &[TokenSource]| OperatorError::NoToken {
+            attempted: "x".into(),
+            faults: sources.iter().copied().map(fault).collect(),
+        };
+        use TokenSource::{AzureCli, Environment, ManagedIdentity};
+        for (sources, words) in [
+            (&[AzureCli][..], "az login"),
+            (&[Environment], "AZURE_CLIENT_SECRET"),
+            (&[ManagedIdentity], "identity"),
+            (&[Environment, AzureCli, ManagedIdentity], "az login"),
+        ] {
+            let error = error(sources);
+            assert!(error.advice().contains(words), "{}", error.advice());
+            assert!(sources.iter().all(|source| error.to_string().contains(&source.to_string())), "{error}");
+        }
     }
 
     #[test]

@@ -1,0 +1,199 @@
+//! Proof of possession: who can sign for an uploaded CA certificate, and what is signed.
+
+use super::certificate_file::{one_certificate, only_certificate};
+use crate::cli::output::Output;
+use crate::cli::{now, random_seed, read_file, write_file};
+use crate::exit::Failure;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use sim_identity::{Certificate, Issuer, PrivateKey, files, pem};
+use sim_operator::Operator;
+use sim_protocol::CaName;
+use sim_protocol::resource::CertificateResponse;
+use std::path::Path;
+
+#[derive(Serialize)]
+struct Proof<'a> {
+    schema: &'static str,
+    code: &'a str,
+    certificate: &'a str,
+}
+
+fn private_key(path: &Path) -> Result<PrivateKey, Failure> {
+    let bytes = read_file(path, "private key")?;
+    files::read_private_key(&path.display().to_string(), &bytes).map_err(Failure::usage)
+}
+
+/// Joins a CA certificate and its private key, which was read from the file `key`.
+fn issuer(certificate: Certificate, private: PrivateKey, key: &Path) -> Result<Issuer, Failure> {
+    let subject = certificate.subject();
+    Issuer::new(certificate, private).map_err(|fault| {
+        Failure::usage(format!("cannot sign as `{subject}` with {}: {fault}", key.display()))
+            .advise("Give the CA certificate and the private key that belongs to it.")
+    })
+}
+
+/// Who signs a proof, as far as that is known.
+enum Signer {
+    /// The CA certificate and its key.
+    Whole(Issuer),
+    /// The key, as long as nobody has shown the certificate.
+    KeyAlone(PrivateKey),
+}
+
+impl Signer {
+    fn read(key: &Path, cert: Option<&Path>) -> Result<Self, Failure> {
+        let given = cert.map(|path| one_certificate(path, "CA certificate")).transpose()?;
+        let private = private_key(key)?;
+        match given {
+            Some(given) => issuer(given.certificate, private, key).map(Signer::Whole),
+            None => Ok(Signer::KeyAlone(private)),
+        }
+    }
+
+    /// Holds the certificate that was uploaded, if the record shows it, against what was given.
+    fn compare(self, name: &CaName, record: &CertificateResponse, key: &Path) -> Result<Self, Failure> {
+        let Some(text) = record.properties.certificate.as_deref() else { return Ok(self) };
+        let uploaded = uploaded(name, text)?;
+        match self {
+            Signer::Whole(given) if **given.certificate() != uploaded => Err(Failure::usage(format!(
+                "cannot verify `{name}`: the certificate given, `{}`, is not the one uploaded, `{}`",
+                given.certificate().subject(),
+                uploaded.subject()
+            ))
+            .advise("Leave --cert out, or upload the certificate given.")),
+            Signer::Whole(given) => Ok(Signer::Whole(given)),
+            Signer::KeyAlone(private) => issuer(uploaded, private, key).map(Signer::Whole),
+        }
+    }
+}
+
+/// The whole proof: the pending code or a new one, the certificate that was uploaded, its key.
+pub(super) async fn prove(
+    operator: &Operator,
+    name: &CaName,
+    key: &Path,
+    cert: Option<&Path>,
+) -> Result<CertificateResponse, Failure> {
+    // A generated code kills the one before: whatever can be found wanting is looked at first.
+    let signer = Signer::read(key, cert)?;
+    let mut record = operator.certificate_for(name, "verify").await?;
+    let mut signer = signer.compare(name, &record, key)?;
+    // Only the answer to a generated code is sure to carry the uploaded certificate.
+    if record.properties.verification_code.is_none() || matches!(signer, Signer::KeyAlone(_)) {
+        record = operator.generate_code(name).await?;
+        signer = signer.compare(name, &record, key)?;
+    }
+    if operator.is_rehearsal() {
+        return Ok(operator.rehearse_answer(name, &record).await?);
+    }
+    let Signer::Whole(issuer) = signer else {
+        return Err(Failure::usage(format!(
+            "cannot verify `{name}`: the service does not show its certificate"
+        ))
+        .advise("Give the uploaded CA certificate with --cert."));
+    };
+    Ok(operator.answer_code(name, &record, &issuer, &random_seed(), now()).await?)
+}
+
+fn uploaded(name: &CaName, text: &str) -> Result<Certificate, Failure> {
+    let bytes = STANDARD.decode(text.trim()).map_err(|error| {
+        Failure::unexpected(format!("cannot read the certificate the service shows for `{name}`: {error}"))
+            .advise("Give the uploaded CA certificate with --cert.")
+    })?;
+    only_certificate(&format!("the uploaded file of `{name}`"), &bytes, "CA certificate")
+}
+
+pub(super) fn offline(
+    code: &str,
+    cert: &Path,
+    key: &Path,
+    out: Option<&Path>,
+    output: Output,
+) -> Result<(), Failure> {
+    if code.is_empty() || code.trim() != code {
+        let fault = if code.is_empty() { "is empty" } else { "begins or ends with white space" };
+        return Err(Failure::usage(format!("cannot make a verification certificate: the code {fault}"))
+            .advise("Give the code exactly as `rollcall ca code` prints it."));
+    }
+    let certificate = one_certificate(cert, "CA certificate")?.certificate;
+    let issuer = issuer(certificate, private_key(key)?, key)?;
+    let der = issuer.verification_certificate(code, &random_seed(), now()).map_err(|fault| {
+        Failure::usage(format!("cannot make a verification certificate for code `{code}`: {fault}"))
+    })?;
+    let text = pem::encode("CERTIFICATE", &der);
+    if let Some(path) = out {
+        write_file(path, text.as_bytes(), false)?;
+        output.talk(format!("wrote {}", path.display()));
+    } else {
+        output.line(text.trim_end());
+    }
+    output.json(&Proof { schema: "rollcall.verification-certificate/1", code, certificate: &text });
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use sim_identity::{Hierarchy, HierarchyPlan, KeyAlgorithm, Seed};
+    use sim_protocol::resource::CertificateProperties;
+    use std::sync::Arc;
+    use time::OffsetDateTime;
+    use time::macros::datetime;
+
+    pub(in crate::cli::operator) const NOW: OffsetDateTime = datetime!(2026-06-01 00:00 UTC);
+
+    pub(in crate::cli::operator) fn root(number: u64) -> Arc<Issuer> {
+        let plan = HierarchyPlan { name: "test".into(), intermediates: 0, key: KeyAlgorithm::P256 };
+        Hierarchy::mint(&plan, &Seed::from_number(number), NOW).expect("a root").root().clone()
+    }
+
+    #[test]
+    fn a_code_that_was_not_copied_whole_is_refused_before_any_file_is_read() {
+        let missing = Path::new("/nonexistent");
+        for code in ["", " ", "ABC ", "\nABC"] {
+            let failure = offline(code, missing, missing, None, Output::default()).expect_err(code);
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains("the code "), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_signer_is_the_uploaded_ca_or_refused() {
+        let name = CaName::new("root").expect("a good name");
+        let record = |certificate: Option<String>| CertificateResponse {
+            properties: CertificateProperties {
+                subject: "test".into(),
+                expiry: String::new(),
+                thumbprint: String::new(),
+                is_verified: false,
+                certificate,
+                created: String::new(),
+                updated: String::new(),
+                verification_code: None,
+            },
+            id: String::new(),
+            name: "root".into(),
+            kind: String::new(),
+            etag: "e".into(),
+        };
+        let (ours, other) = (root(1), root(2));
+        let uploaded = record(Some(STANDARD.encode(ours.certificate().der())));
+        let compare = |signer: Signer, record: &CertificateResponse| {
+            let seen = signer.compare(&name, record, Path::new("key.pem"));
+            seen.map(|signer| matches!(signer, Signer::Whole(_))).map_err(|failure| failure.exit)
+        };
+        let whole = |issuer: &Issuer| Signer::Whole(issuer.clone());
+        let alone = |issuer: &Issuer| {
+            let der = issuer.key().to_pkcs8().expect("a key to write");
+            Signer::KeyAlone(PrivateKey::from_pkcs8(&der).expect("a key to read"))
+        };
+        assert_eq!(compare(whole(&ours), &uploaded), Ok(true));
+        assert_eq!(compare(whole(&other), &uploaded), Err(Exit::Usage));
+        assert_eq!(compare(whole(&other), &record(None)), Ok(true));
+        assert_eq!(compare(alone(&ours), &uploaded), Ok(true));
+        assert_eq!(compare(alone(&other), &uploaded), Err(Exit::Usage));
+        assert_eq!(compare(alone(&other), &record(None)), Ok(false));
+    }
+}
