@@ -20,10 +20,20 @@ mod bad_input;
 mod contract;
 #[path = "program/demo.rs"]
 mod demo;
+#[path = "program/enrollments.rs"]
+mod enrollments;
+#[path = "program/faults.rs"]
+mod faults;
 #[path = "program/handshake.rs"]
 mod handshake;
+#[path = "program/hostile.rs"]
+mod hostile;
 #[path = "program/interop.rs"]
 mod interop;
+#[path = "program/kills.rs"]
+mod kills;
+#[path = "program/management.rs"]
+mod management;
 #[path = "program/meter.rs"]
 mod meter;
 #[path = "program/minted.rs"]
@@ -34,6 +44,8 @@ mod possession;
 mod refusals;
 #[path = "program/roll_up.rs"]
 mod roll_up;
+#[path = "program/semantics.rs"]
+mod semantics;
 #[path = "program/state.rs"]
 mod state;
 #[path = "program/stop.rs"]

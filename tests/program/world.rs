@@ -1,14 +1,19 @@
 //! A directory to work in, the program run inside it, and a mock that ends with the test.
 
 use serde_json::Value;
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// Where the Python witnesses are.
+const INTEROP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop");
 
 /// Longer than any run in here takes on a slow machine; a program that hangs is killed after it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -19,11 +24,16 @@ const READY: Duration = Duration::from_secs(30);
 /// A directory that one test owns.
 pub(crate) struct World {
     dir: TempDir,
+    /// What the mock that was started last asks for.
+    management_token: RefCell<Option<String>>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        World { dir: tempfile::tempdir().expect("a temporary directory") }
+        World {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+            management_token: RefCell::default(),
+        }
     }
 
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -66,10 +76,36 @@ impl World {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        for name in ["ROLLCALL_ENDPOINT", "ROLLCALL_TRUST_ROOT", "ROLLCALL_SERVICE_KEY", "ROLLCALL_TOKEN"] {
+        for name in [
+            "ROLLCALL_ENDPOINT",
+            "ROLLCALL_TRUST_ROOT",
+            "ROLLCALL_SERVICE_KEY",
+            "ROLLCALL_CONNECTION_STRING",
+            "ROLLCALL_TOKEN",
+            "AZURE_TENANT_ID",
+            "AZURE_CLIENT_ID",
+            "AZURE_CLIENT_SECRET",
+            "AZURE_FEDERATED_TOKEN_FILE",
+        ] {
             command.env_remove(name);
         }
+        match &*self.management_token.borrow() {
+            Some(token) => command.env("ROLLCALL_MANAGEMENT_TOKEN", token),
+            None => command.env_remove("ROLLCALL_MANAGEMENT_TOKEN"),
+        };
         command
+    }
+
+    /// A script of `tests/interop` that needs Python and nothing else; none, said aloud, where there is no Python.
+    pub(crate) fn script(&self, test: &str, name: &str) -> Option<Command> {
+        let found = Command::new("python3").arg("--version").stdout(Stdio::null()).status();
+        if !found.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            skip(test, "python3", &format!("{found:?}"));
+            return None;
+        }
+        let mut command = self.command("python3");
+        command.args(["-B", &format!("{INTEROP}/{name}")]);
+        Some(command)
     }
 
     /// Runs a command to its end and keeps what it said.
@@ -184,6 +220,8 @@ pub(crate) struct Mock<'w> {
     pub(crate) management: String,
     pub(crate) id_scope: String,
     pub(crate) service_key: String,
+    /// The line that said it was ready.
+    pub(crate) ready: Value,
     /// File name of the root that signed the server's certificate.
     pub(crate) trust_root: &'static str,
 }
@@ -196,11 +234,14 @@ impl<'w> Mock<'w> {
     pub(crate) fn start_with(world: &'w World, more: &str) -> Self {
         let trust_root = "mock-trust-root.pem";
         let talk = world.path("mock.stderr");
+        let profile = if more.contains("--profile") { "" } else { "--profile unlimited" };
         let mut command = world.program(&format!(
-            "mock --listen 127.0.0.1 --mqtts-port 0 --https-port 0 --management-port 0 --profile unlimited \
+            "mock --listen 127.0.0.1 --mqtts-port 0 --https-port 0 --management-port 0 {profile} \
              --trust-root {trust_root} --json {more}"
         ));
         command.stderr(File::create(&talk).expect("a file for the mock's talk"));
+        // Each makes up its own.
+        command.env_remove("ROLLCALL_MANAGEMENT_TOKEN");
         let mut child = command.spawn().expect("the mock starts");
         let Some(line) = first_line(child.stdout.take().expect("a pipe")) else {
             let _ = child.kill();
@@ -211,12 +252,14 @@ impl<'w> Mock<'w> {
         let word = |key: &str| {
             ready[key].as_str().unwrap_or_else(|| panic!("no `{key}` in the ready line {line}")).to_owned()
         };
+        world.management_token.replace(Some(word("management_token")));
         Mock {
             mqtts: word("mqtts"),
             https: word("https"),
             management: word("management"),
             id_scope: word("id_scope"),
             service_key: word("service_key"),
+            ready,
             world,
             child,
             trust_root,
@@ -256,6 +299,35 @@ impl<'w> Mock<'w> {
         ))
     }
 
+    /// Asks the management port with its token: `line` is a method and a path.
+    #[track_caller]
+    pub(crate) fn manage(&self, line: &str, body: &str) -> Told {
+        let token = self.ready["management_token"].as_str().expect("a token in the ready line");
+        self.manage_with(&format!("Authorization: Bearer {token}\r\n"), line, body)
+    }
+
+    /// The same with headers of the caller's, each with its line end.
+    #[track_caller]
+    pub(crate) fn manage_with(&self, headers: &str, line: &str, body: &str) -> Told {
+        // In HTTP/1.0 an answer is never chunked and ends with its connection.
+        let request = format!(
+            "{line} HTTP/1.0\r\nHost: {}\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.management,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(&self.management).expect("the management port answers");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        stream.write_all(request.as_bytes()).expect("the request is taken");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        Told {
+            status: status.unwrap_or_else(|| panic!("{line}: no status in {head}")),
+            body: body.to_owned(),
+        }
+    }
+
     /// Uploads a CA and proves possession of its key.
     pub(crate) fn prove(&self, name: &str, certificate: &str, key: &str) {
         self.operate(&format!("ca upload {name} --cert {certificate}")).exits(0);
@@ -269,6 +341,22 @@ impl<'w> Mock<'w> {
         find(&shown, "isVerified")
             .and_then(Value::as_bool)
             .unwrap_or_else(|| panic!("no `isVerified` in {shown}"))
+    }
+}
+
+/// What the management port answered.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Told {
+    /// The body as JSON, after an assertion that the call did what was asked.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.status, 200, "{self:?}");
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("no JSON: {e}\n{}", self.body))
     }
 }
 
