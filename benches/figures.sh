@@ -24,39 +24,64 @@ for chain in always once; do
   printf 'verify_server = %-6s  devices/s, sorted: %s\n' "$chain" "$(printf '%s\n' "${rates[@]}" | sort -n | paste -sd' ')"
 done
 
-echo "== memory: devices arriving at 1,000/s, connected and waiting, client and mock in processes of their own"
-"$rollcall" mint ca --out "$work/ca" --quiet >/dev/null
-"$rollcall" mock --mqtts-port 0 --https-port 0 --management-port 0 --retry-after 30s --assign-delay 30s \
-  --trust-root "$work/root.pem" --json >"$work/ready" &
-mock=$!
-until [ -s "$work/ready" ]; do sleep 0.1; done
+echo "== the mock's core: registrations by certificate beside their bound, flat in what is kept; the weight of a record"
+cargo bench --quiet --locked -p sim-dps --bench registrations 2>/dev/null | grep -vE "^Timer|^$"
+
+serve() { # more flags of the mock
+  rm -f "$work/ready"
+  "$rollcall" mock --mqtts-port 0 --https-port 0 --management-port 0 --trust-root "$work/root.pem" --json "$@" \
+    >"$work/ready" &
+  mock=$!
+  until [ -s "$work/ready" ]; do sleep 0.1; done
+  export ROLLCALL_ENDPOINT="https://localhost:$(port https)" ROLLCALL_TRUST_ROOT="$work/root.pem"
+  ROLLCALL_SERVICE_KEY=$(field "$work/ready" 'r["service_key"]')
+  ROLLCALL_MANAGEMENT_TOKEN=$(field "$work/ready" 'r["management_token"]')
+  export ROLLCALL_SERVICE_KEY ROLLCALL_MANAGEMENT_TOKEN
+  "$rollcall" ca upload root --cert "$work/ca/root.pem" --verified >/dev/null
+  "$rollcall" group create held --signing-cert "$work/ca/intermediate-1.pem" >/dev/null
+}
 port() { field "$work/ready" "r['$1'].rsplit(':', 1)[1]"; }
-export ROLLCALL_ENDPOINT="https://localhost:$(port https)" ROLLCALL_TRUST_ROOT="$work/root.pem"
-ROLLCALL_SERVICE_KEY=$(field "$work/ready" 'r["service_key"]')
-export ROLLCALL_SERVICE_KEY
-"$rollcall" ca upload root --cert "$work/ca/root.pem" --verified >/dev/null
-"$rollcall" group create held --signing-cert "$work/ca/intermediate-1.pem" >/dev/null
-anonymous() { awk '/^RssAnon/ { print $2 }' "/proc/$1/status"; }
-held() { # devices
-  cat >"$work/held.toml" <<TOML
-name = "held"
+scenario() { # name, devices, load
+  cat >"$work/$1.toml" <<TOML
+name = "$1"
 [fleet]
-devices = $1
-registration_id = "held-$1-{index:05}"
+devices = $2
+registration_id = "$1-$2-{index:07}"
 [fleet.authority.files]
 certificate = "ca/intermediate-1.pem"
 key = "ca/intermediate-1.key.pem"
-chain = "ca/root.pem"
 [target.service]
 host = "127.0.0.1"
 port = $(port mqtts)
 id_scope = "0ne00000001"
 trust_root = "root.pem"
 management = "$(field "$work/ready" 'r["management"]')"
-[load.open]
-rate = 1000
-max_in_flight = $1
+$3
 TOML
+}
+
+"$rollcall" mint ca --out "$work/ca" --quiet >/dev/null
+echo "== the mock by itself, full handshakes over TLS 1.3: its processor time, in memory and with a state file, in turns"
+ticks() { awk '{ print $14 + $15 }' "/proc/$mock/stat"; }
+for turn in 1 2 3; do
+  for kind in memory state; do
+    if [ "$kind" = state ]; then serve --retry-after 0s --state "$work/state-$turn.db"; else serve --retry-after 0s; fi
+    scenario "$kind" 20000 $'[load.closed]\nin_flight = 64'
+    before=$(ticks)
+    "$rollcall" run "$work/$kind.toml" --out "$work/run" --quiet >/dev/null
+    spent=$(($(ticks) - before))
+    printf '%-7s %s registrations a second, %s a second of the mock'"'"'s processor time\n' "$kind" \
+      "$(field "$work/run/run.json" 'round(r["throughput"]["per_second"])')" \
+      "$(python3 -c "print(round(20000 * $(getconf CLK_TCK) / $spent))")"
+    kill "$mock"; wait "$mock" 2>/dev/null || true
+  done
+done
+
+echo "== memory: devices arriving at 1,000/s, connected and waiting, client and mock in processes of their own"
+serve --retry-after 30s --assign-delay 30s
+anonymous() { awk '/^RssAnon/ { print $2 }' "/proc/$1/status"; }
+held() { # devices
+  scenario held "$1" $'[load.open]\nrate = 1000\nmax_in_flight = '"$1"
   "$rollcall" run "$work/held.toml" --out "$work/held" --quiet >/dev/null &
   local client=$! server_most=0 client_most=0 now
   while kill -0 "$client" 2>/dev/null; do

@@ -236,7 +236,7 @@ fn host(hubs: &[Hub], hub: u16) -> String {
 
 const SHARDS: usize = 64;
 /// Registrations of which a trace is kept. `ours:` the number.
-const TRACES: usize = 8192;
+const TRACES: usize = 4096;
 
 /// One part of the records, with the traces of the same devices.
 #[derive(Debug)]

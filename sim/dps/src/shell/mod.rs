@@ -188,8 +188,8 @@ impl Instance {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let presented = presented.into_iter().map(Into::into).collect();
-        mqtts::converse(stream, presented, &self.service).await;
+        let presented = Arc::new(presented.into_iter().map(Into::into).collect());
+        mqtts::converse(mqtts::Inner { stream, presented }, &self.service).await;
     }
 
     /// The core that answers.

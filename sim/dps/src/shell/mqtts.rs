@@ -19,9 +19,11 @@ use rumqttc::mqttbytes::{Error as CodecError, Protocol, QoS};
 use rustls::pki_types::CertificateDer;
 use sim_protocol::faults::FaultPoint;
 use sim_protocol::mqtt::{MAX_MESSAGE, RESPONSE_FILTER, Request, ResponseTopic, UserName};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpListener;
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
@@ -32,9 +34,8 @@ const MAX_PACKET: usize = MAX_MESSAGE + 1024;
 pub(crate) async fn accept(listener: TcpListener, acceptors: Acceptors, service: Arc<Service>) {
     let serving = service.clone();
     let serve = move |stream: tls::Stream| {
-        let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let service = serving.clone();
-        async move { converse(stream, presented, &service).await }
+        async move { converse(stream, &service).await }
     };
     accept_tls(listener, acceptors, service, serve).await;
 }
@@ -77,13 +78,10 @@ impl From<CodecError> for End {
 }
 
 /// Speaks with one device over any stream, until either side ends it.
-pub(crate) async fn converse<S>(stream: S, presented: Vec<CertificateDer<'static>>, service: &Arc<Service>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(crate) async fn converse<S: Peer>(stream: S, service: &Arc<Service>) {
     let mut wire = Wire::new(stream);
-    let ended = match Box::pin(wire.open(&presented, service)).await {
-        Ok(session) => session.serve(&mut wire, &presented, service).await,
+    let ended = match Box::pin(wire.open(service)).await {
+        Ok(session) => session.serve(&mut wire, service).await,
         Err(end) => Err(end),
     };
     let ledger = &service.registrar.ledger;
@@ -94,6 +92,58 @@ where
         Err(End::Misused | End::WrongVersion) => ledger.malformed.add(),
         Err(End::Stalled) => ledger.timeouts.add(),
         Err(End::Cut(cut)) => end(wire.stream, cut).await,
+    }
+}
+
+/// A stream to a peer that has presented a chain.
+pub(crate) trait Peer: AsyncRead + AsyncWrite + Unpin {
+    /// What it presented, leaf first; read where it is kept, for there is one to each connection.
+    fn presented(&self) -> &[CertificateDer<'static>];
+}
+
+impl Peer for tls::Stream {
+    fn presented(&self) -> &[CertificateDer<'static>] {
+        self.get_ref().1.peer_certificates().unwrap_or_default()
+    }
+}
+
+/// A stream inside another, whose peer presented this.
+pub(crate) struct Inner<S> {
+    pub(crate) stream: S,
+    pub(crate) presented: Arc<Vec<CertificateDer<'static>>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer for Inner<S> {
+    fn presented(&self) -> &[CertificateDer<'static>] {
+        &self.presented
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Inner<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Inner<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -114,7 +164,7 @@ struct Wire<S> {
     outgoing: BytesMut,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+impl<S: Peer> Wire<S> {
     fn new(stream: S) -> Self {
         Wire {
             stream,
@@ -128,6 +178,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// that sends a byte now and then does not hold a connection for ever.
     async fn next(&mut self) -> Result<Packet, End> {
         if self.incoming.is_empty() {
+            // An idle connection keeps no buffer.
+            self.incoming = BytesMut::new();
             self.fill().await?;
         }
         match self.whole()? {
@@ -173,11 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Reads CONNECT and answers it.
-    async fn open(
-        &mut self,
-        presented: &[CertificateDer<'static>],
-        service: &Arc<Service>,
-    ) -> Result<Session, End> {
+    async fn open(&mut self, service: &Arc<Service>) -> Result<Session, End> {
         let first = tokio::time::timeout(OPENING, self.next()).await.map_err(|_| End::Stalled)?;
         let mut verdict = match first {
             Ok(Packet::Connect(connect)) => Session::accept(connect),
@@ -190,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             let id = &session.user.registration_id;
             let effects = service.undergo(FaultPoint::Connect, id, Asked::Connect).await?;
             let refused = service.registrar.config().knobs.refuse_at == RefuseAt::Connect
-                && service.registrar.would_refuse(&session.caller(presented), clock::now());
+                && service.registrar.would_refuse(&session.caller(self.stream.presented()), clock::now());
             if let Some(code) = effects.return_code {
                 verdict = Err(return_code(code));
             } else if refused {
@@ -266,12 +314,7 @@ impl Session {
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-        mut self,
-        wire: &mut Wire<S>,
-        presented: &[CertificateDer<'static>],
-        service: &Arc<Service>,
-    ) -> Result<(), End> {
+    async fn serve<S: Peer>(mut self, wire: &mut Wire<S>, service: &Arc<Service>) -> Result<(), End> {
         loop {
             let packet = match self.patience {
                 Some(patience) => {
@@ -280,7 +323,7 @@ impl Session {
                 None => wire.next().await?,
             };
             match packet {
-                Packet::Publish(publish) => Box::pin(self.answer(wire, publish, presented, service)).await?,
+                Packet::Publish(publish) => Box::pin(self.answer(wire, publish, service)).await?,
                 Packet::Subscribe(subscribe) => {
                     let id = &self.user.registration_id;
                     service.undergo(FaultPoint::Subscribe, id, Asked::Subscribe).await?;
@@ -301,11 +344,7 @@ impl Session {
         }
     }
 
-    fn subscribe<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        wire: &mut Wire<S>,
-        subscribe: &Subscribe,
-    ) -> Result<(), End> {
+    fn subscribe<S: Peer>(&mut self, wire: &mut Wire<S>, subscribe: &Subscribe) -> Result<(), End> {
         let grant = |path: &str, wanted: QoS| {
             if path != RESPONSE_FILTER {
                 return None;
@@ -320,11 +359,10 @@ impl Session {
         wire.put(Packet::SubAck(SubAck::new(subscribe.pkid, codes.collect())))
     }
 
-    async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn answer<S: Peer>(
         &mut self,
         wire: &mut Wire<S>,
         publish: Publish,
-        presented: &[CertificateDer<'static>],
         service: &Arc<Service>,
     ) -> Result<(), End> {
         if publish.qos == QoS::ExactlyOnce || publish.payload.len() > MAX_MESSAGE {
@@ -335,7 +373,7 @@ impl Session {
             Request::Register { rid } => (rid, Question::Register(&publish.payload)),
             Request::Status { rid, operation_id } => (rid, Question::Status(operation_id)),
         };
-        let answer = service.answer(&self.caller(presented), question).await?;
+        let answer = service.answer(&self.caller(wire.stream.presented()), question).await?;
         let Answer { reply, lost_puback, duplicate, reordered } = answer;
         let puback = (publish.qos == QoS::AtLeastOnce && !lost_puback).then(|| PubAck::new(publish.pkid));
         let answers = if self.granted().is_none() { 0 } else { 1 + usize::from(duplicate) };
@@ -353,12 +391,7 @@ impl Session {
         self.subscribed.or(self.keeps_subscription.then_some(QoS::AtLeastOnce))
     }
 
-    fn send<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        wire: &mut Wire<S>,
-        rid: String,
-        reply: Reply,
-    ) -> Result<(), End> {
+    fn send<S: Peer>(&mut self, wire: &mut Wire<S>, rid: String, reply: Reply) -> Result<(), End> {
         let Some(qos) = self.granted() else { return Ok(()) };
         let topic = ResponseTopic { status: reply.status, rid, retry_after: reply.retry_after }.topic();
         let mut publish = Publish::from_bytes(topic, qos, reply.body.into());

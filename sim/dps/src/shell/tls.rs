@@ -24,8 +24,8 @@ use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-/// A stream after the handshake.
-pub(crate) type Stream = tokio_rustls::server::TlsStream<TcpStream>;
+/// A stream after the handshake. Boxed, for it is large and every future that it passes through would hold it again.
+pub(crate) type Stream = Box<tokio_rustls::server::TlsStream<TcpStream>>;
 
 /// What both TLS ports shake hands with: the server's certificate, and two that no device should take.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Acceptors {
             Some(ServerCertificate::Expired) => &self.expired,
             Some(ServerCertificate::WrongName) => &self.wrong_name,
         };
-        acceptor.accept(stream).await
+        acceptor.accept(stream).await.map(Box::new)
     }
 }
 

@@ -51,7 +51,8 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     service.owner.spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-            mqtts::converse(bytes_of(socket), gate.peer.presented.to_vec(), &gate.service).await;
+            let stream = mqtts::Inner { stream: bytes_of(socket), presented: gate.peer.presented };
+            mqtts::converse(stream, &gate.service).await;
         }
     });
     let headers = [
