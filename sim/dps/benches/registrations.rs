@@ -78,7 +78,8 @@ impl World {
         let until = NOW.unix_timestamp().unsigned_abs() + 60;
         let resource = format!("{SCOPE}/registrations/{name}");
         let token = self.group_key.derive(name).token(&resource, "registration", until);
-        let caller = Caller { id_scope: SCOPE, registration_id: name, presented: Vec::new(), token: Some(&token) };
+        let caller =
+            Caller { id_scope: SCOPE, registration_id: name, presented: Vec::new(), token: Some(&token) };
         let reply = self.registrar.register(&caller, b"", &Effects::default(), NOW);
         assert_eq!(reply.status, 202);
         reply

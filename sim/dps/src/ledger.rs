@@ -54,7 +54,8 @@ pub struct LedgerSnapshot {
     pub polls: u64,
     /// Operations answered as assigned for the first time.
     pub assigned: u64,
-    /// Register requests refused with an error body other than a throttle.
+    /// CONNECT packets refused, registers refused with an error body other than a throttle, and registrations that
+    /// failed.
     pub refused: u64,
     /// Operations answered as disabled for the first time.
     pub disabled: u64,

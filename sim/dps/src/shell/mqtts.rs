@@ -248,8 +248,11 @@ impl<S: Peer> Wire<S> {
         let code = verdict.as_ref().err().copied().unwrap_or(ConnectReturnCode::Success);
         self.put(Packet::ConnAck(ConnAck::new(code, false)))?;
         self.flush().await?;
+        let ledger = &service.registrar.ledger;
         if verdict.is_ok() {
-            service.registrar.ledger.connects.add();
+            ledger.connects.add()
+        } else {
+            ledger.refused.add()
         }
         verdict.map_err(|_| End::Refused)
     }
