@@ -269,20 +269,32 @@ fn explain(key: &ReasonKey, trace: Option<&RefusalTrace>) -> (&'static str, &'st
         return explain_verdict(&trace.verdict, trace.check.as_deref());
     }
     match key.outcome {
+        // A chain is judged at the register; a CONNECT is refused for what it says itself.
+        OutcomeKind::Refused if key.phase == Some(Phase::Connect) => (
+            "the service refused the connection: 3 is unavailable, 4 and 5 are a user name or client id that do not fit",
+            "For 3, try again later; else compare client id, id scope and registration id.",
+        ),
         OutcomeKind::Refused => (
             "the service does not trust the chain, or no enrollment wants the device",
             "Verify the CA, send the chain up to it, and check the enrollment group; the service's own log says which.",
         ),
-        OutcomeKind::Disabled => ("the nearest enrollment is disabled", "Enable the enrollment group."),
+        OutcomeKind::Disabled => (
+            "the nearest enrollment is disabled",
+            "Enable the group, or the individual enrollment if there is one.",
+        ),
         OutcomeKind::Throttled => {
             ("more was asked than the service's quota allows", "Spread the load, or raise the quota.")
         }
         OutcomeKind::TimedOut => {
             ("no answer came in time", "Look at what the service was doing, or allow more time.")
         }
-        OutcomeKind::Unreachable => {
+        OutcomeKind::Unreachable if matches!(key.phase, Some(Phase::Dns | Phase::Tcp | Phase::Tls)) => {
             ("there was no conversation", "Check host, port, trust root and network.")
         }
+        OutcomeKind::Unreachable => (
+            "the connection broke in the middle of the conversation",
+            "Look at what the service and the network between were doing; a device would try again.",
+        ),
         OutcomeKind::Shed => {
             ("the generator had no slot when the device was due", "Raise max_in_flight, or lower the rate.")
         }
@@ -323,7 +335,26 @@ fn explain_verdict(verdict: &str, check: Option<&str>) -> (&'static str, &'stati
             "the certificate's CN is not the registration id",
             "Issue the certificate with CN = registration id, or register under the CN.",
         ),
-        ("disabled", _) => ("the nearest enrollment is disabled", "Enable the enrollment group."),
+        ("disabled", _) => (
+            "the nearest enrollment is disabled",
+            "Enable the group, or the individual enrollment if there is one.",
+        ),
+        ("individual-other-certificate", _) => (
+            "the device has an individual enrollment, and it holds another certificate",
+            "Put the device's certificate into its individual enrollment, or delete that enrollment.",
+        ),
+        ("no-credential", _) => (
+            "the device sent neither a certificate nor a token",
+            "Give the device a certificate, or a shared access signature.",
+        ),
+        ("too-many-registrations", _) => (
+            "the instance keeps no more registrations",
+            "Delete registrations of devices that are gone, or raise the limit.",
+        ),
+        ("allocation-failed", _) => (
+            "the device was admitted, and no hub was found for it",
+            "Link a hub that its enrollment allows; with custom allocation, look at what the webhook answers.",
+        ),
         ("unknown-id-scope", _) => {
             ("the id scope is another instance's", "Use the id scope of the instance that holds the CA.")
         }

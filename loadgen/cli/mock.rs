@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use super::run::raise_descriptors;
+use super::secret::{Secret, SecretParser};
 use super::{random_seed, read_file, read_pair, stop_signal, write_file};
 use crate::exit::{Exit, Failure};
 use crate::stage::service_key;
@@ -69,9 +70,9 @@ pub struct MockArgs {
     /// Port of management, always on 127.0.0.1; 0 takes any free one
     #[arg(long, value_name = "PORT", default_value_t = 8900)]
     pub management_port: u16,
-    /// What management asks for as a bearer token; made up if absent
-    #[arg(long, value_name = "TOKEN", env = "ROLLCALL_MANAGEMENT_TOKEN", hide_env_values = true)]
-    pub management_token: Option<String>,
+    /// File with what management asks for as a bearer token, made up if absent; ROLLCALL_MANAGEMENT_TOKEN holds it itself
+    #[arg(long, value_name = "FILE", env = "ROLLCALL_MANAGEMENT_TOKEN", hide_env_values = true, value_parser = SecretParser)]
+    pub management_token_file: Option<Secret>,
     /// Id scope of the instance
     #[arg(long, value_name = "SCOPE", default_value = sim_dps::shell::ID_SCOPE)]
     pub id_scope: IdScope,
@@ -160,7 +161,9 @@ fn config(args: &MockArgs) -> Result<ServerConfig, Failure> {
     config.listen = args.listen;
     (config.mqtts_port, config.https_port) = (args.mqtts_port, args.https_port);
     config.management_port = args.management_port;
-    config.management_token = args.management_token.clone().filter(|token| !token.trim().is_empty());
+    let token =
+        args.management_token_file.as_ref().map(|secret| secret.read("management token")).transpose()?;
+    config.management_token = token.flatten();
     config.names.extend(args.name.iter().cloned());
     config.server = server_identity(args)?;
     config.service_key = Some(key);

@@ -35,10 +35,11 @@ impl Record {
         let Outcomes { assigned, refused, .. } = self.outcomes;
         let expected = self.expectations.assigned + self.expectations.refused;
         let rolled_up = self.roll_up.iter().map(|way| way.actual).sum();
+        let roll_up = "the roll-up adds up to the assigned devices";
         let mut sums = vec![
             Sum::new("outcomes add up to the plan", self.planned, self.outcomes.total()),
             Sum::new("expectations add up to the plan", self.planned, expected),
-            Sum::new("the roll-up adds up to the assigned devices", assigned, rolled_up),
+            Sum { agrees: self.heard(assigned, rolled_up), ..Sum::new(roll_up, assigned, rolled_up) },
             Sum::new(
                 "reasons add up to the refused devices",
                 refused,
@@ -46,10 +47,34 @@ impl Record {
             ),
         ];
         sums.extend(self.series_sums());
-        sums.extend(self.ledger.iter().flat_map(|ledger| ledger_sums(&self.outcomes, ledger)));
+        sums.extend(self.ledger.iter().flat_map(|ledger| self.ledger_sums(ledger)));
         let named = |name: &str| format!("client and service agree on {name}");
         sums.extend(self.reconciliation.iter().map(|c| Sum::new(named(&c.name), c.client, c.service)));
         sums
+    }
+
+    /// Whether a count of the service's fits one of ours. The service may have answered devices that gave up before
+    /// they heard it; so many more it may have counted.
+    fn heard(&self, ours: u64, theirs: u64) -> bool {
+        let Outcomes { timed_out, interrupted, unreachable, protocol_error, .. } = self.outcomes;
+        let unheard = timed_out + interrupted + unreachable + protocol_error;
+        (ours..=ours.saturating_add(unheard)).contains(&theirs)
+    }
+
+    /// The ledger beside the outcomes. Throttled requests are not devices and are left out.
+    fn ledger_sums(&self, ledger: &Ledger) -> Vec<Sum> {
+        let pairs = [
+            ("assigned", self.outcomes.assigned, ledger.assigned),
+            ("refused", self.outcomes.refused, ledger.refused),
+            ("disabled", self.outcomes.disabled, ledger.disabled),
+        ];
+        let sum = |(name, client, service): (&str, u64, u64)| Sum {
+            name: format!("the service's ledger agrees on {name} devices"),
+            expected: client,
+            actual: service,
+            agrees: self.heard(client, service),
+        };
+        pairs.into_iter().map(sum).collect()
     }
 
     fn reasons_for(&self, kind: OutcomeKind) -> u64 {
@@ -69,25 +94,6 @@ impl Record {
             Sum::new("seconds add up to the assigned devices", self.outcomes.assigned, assigned),
         ]
     }
-}
-
-/// The ledger beside the outcomes. The service may have answered devices that gave up before they
-/// heard it; so many more it may have counted. Throttled requests are not devices and are left out.
-fn ledger_sums(outcomes: &Outcomes, ledger: &Ledger) -> Vec<Sum> {
-    let Outcomes { timed_out, interrupted, unreachable, protocol_error, .. } = *outcomes;
-    let unheard = timed_out + interrupted + unreachable + protocol_error;
-    let pairs = [
-        ("assigned", outcomes.assigned, ledger.assigned),
-        ("refused", outcomes.refused, ledger.refused),
-        ("disabled", outcomes.disabled, ledger.disabled),
-    ];
-    let sum = |(name, client, service): (&str, u64, u64)| Sum {
-        name: format!("the service's ledger agrees on {name} devices"),
-        expected: client,
-        actual: service,
-        agrees: (client..=client.saturating_add(unheard)).contains(&service),
-    };
-    pairs.into_iter().map(sum).collect()
 }
 
 #[cfg(test)]

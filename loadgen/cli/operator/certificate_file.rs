@@ -15,14 +15,20 @@ pub(super) struct CertificateFile {
     pub(super) certificate: Certificate,
 }
 
-pub(super) fn one_certificate(path: &Path, what: &str) -> Result<CertificateFile, Failure> {
+/// The bytes of a file that is going to be sent, and so may hold no private key.
+fn public_file(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     let bytes = read_file(path, what)?;
-    let shown = path.display();
-    if files::holds_private_key(&bytes) {
-        return Err(Failure::usage(format!("will not use {shown} as {what}: it holds a private key"))
-            .advise("Give a file with the certificate alone; a private key must never be uploaded."));
+    if !files::holds_private_key(&bytes) {
+        return Ok(bytes);
     }
-    let certificate = only_certificate(&shown.to_string(), &bytes, what)?;
+    let shown = path.display();
+    Err(Failure::usage(format!("will not use {shown} as {what}: it holds a private key"))
+        .advise("Give a file with the certificate alone; a private key must never be uploaded."))
+}
+
+pub(super) fn one_certificate(path: &Path, what: &str) -> Result<CertificateFile, Failure> {
+    let bytes = public_file(path, what)?;
+    let certificate = only_certificate(&path.display().to_string(), &bytes, what)?;
     Ok(CertificateFile { bytes, certificate })
 }
 
@@ -82,11 +88,19 @@ pub(super) fn signing_slot(path: &Path, output: Output) -> Result<CertificateSlo
     ca_certificate(path, "signing certificate", output).map(|file| slot(&file.certificate))
 }
 
-/// A slot of an attestation with a device's own certificate.
+/// A slot of an attestation with a device's own certificate: the first of a file, as in the chain that it sends.
 pub(super) fn client_slot(path: &Path, output: Output) -> Result<CertificateSlot, Failure> {
-    let file = one_certificate(path, "client certificate")?;
-    warn_of_dates(&file.certificate, "client certificate", path, output);
-    Ok(slot(&file.certificate))
+    const WHAT: &str = "client certificate";
+    let bytes = public_file(path, WHAT)?;
+    let chain = files::read_certificates(&path.display().to_string(), &bytes).map_err(Failure::usage)?;
+    let Some(leaf) = chain.first() else {
+        let fault = format!("cannot use {} as {WHAT}: it holds no certificate", path.display());
+        return Err(
+            Failure::usage(fault).advise("Give the device's certificate, or the chain that it sends.")
+        );
+    };
+    warn_of_dates(leaf, WHAT, path, output);
+    Ok(slot(leaf))
 }
 
 fn slot(certificate: &Certificate) -> CertificateSlot {
