@@ -17,6 +17,7 @@ use sim_protocol::resource::CertificateBody;
 use sim_protocol::sas::SharedKey;
 use sim_protocol::{CaName, EnrollmentGroupId, IdScope, RegistrationId};
 use std::cell::Cell;
+use std::sync::Arc;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -39,7 +40,7 @@ fn main() {
 struct World {
     registrar: Registrar,
     devices: Vec<DeviceIdentity>,
-    issuer: Certificate,
+    issuer: Arc<Certificate>,
     group_key: SharedKey,
 }
 
