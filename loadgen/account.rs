@@ -300,6 +300,10 @@ fn explain(key: &ReasonKey, trace: Option<&RefusalTrace>) -> (&'static str, &'st
         }
         OutcomeKind::Interrupted => ("the run was stopped", "Run it again."),
         OutcomeKind::Assigned => ("a bad device was let in", "Find out which check the service left out."),
+        OutcomeKind::Failed if key.code.is_some_and(|code| code >= 500_000) => (
+            "the service answered with server errors until the time for the attempt was up",
+            "Look at the service's health; a device would back off and try again.",
+        ),
         OutcomeKind::Failed | OutcomeKind::ProtocolError => {
             ("the service answered otherwise than it should", "Look at its log.")
         }

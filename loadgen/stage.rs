@@ -4,6 +4,7 @@
 use crate::exit::{Exit, Failure};
 use crate::plan::Ca;
 use scenarios::{GroupOn, MockProfile, MockTarget, Scenario, Verification};
+use sim_dps::shell::JournalFault;
 use sim_dps::{Hub, Limits, Server, ServerConfig, SpawnError};
 use sim_identity::{Certificate, Issuer, Seed, pem};
 use sim_operator::{Endpoint, Operator};
@@ -22,7 +23,9 @@ impl From<SpawnError> for Failure {
     fn from(error: SpawnError) -> Self {
         match &error {
             SpawnError::Bind { .. } => Failure::new(Exit::Unreachable, error)
-                .advise("Stop what uses the port, or take another; 0 takes any free one."),
+                .advise("Listen on an address of this machine; stop what uses the port, or take another: 0 takes any free one."),
+            SpawnError::State(JournalFault::Locked { .. }) => Failure::usage(error)
+                .advise("Stop that mock, or give this one a state file of its own."),
             SpawnError::State(_) => Failure::usage(error)
                 .advise("Name a file that a mock wrote and none has open, or one that does not exist yet."),
             SpawnError::Policies(_) | SpawnError::Hubs { .. } => Failure::usage(error),

@@ -5,7 +5,6 @@ use super::run::raise_descriptors;
 use super::secret::{Secret, SecretParser};
 use super::{random_seed, read_file, read_pair, stop_signal, write_file};
 use crate::exit::{Exit, Failure};
-use crate::stage::service_key;
 use clap::{Args, ValueEnum};
 use scenarios::parse_duration;
 use serde::Serialize;
@@ -127,7 +126,8 @@ pub struct MockArgs {
     /// Decide what is not known of the service, `NAME=VALUE`; a wrong one lists them all; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub knob: Vec<String>,
-    /// Draw everything the mock makes up, its keys and faults included, from this number; from entropy if absent
+    /// Draw everything the mock makes up, its keys and faults included, from this number; from entropy if absent. Keys
+    /// follow from the number that a state file was begun with
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Print one line of JSON when ready
@@ -150,13 +150,10 @@ pub async fn run(args: MockArgs, output: Output) -> Result<Exit, Failure> {
 
 fn config(args: &MockArgs) -> Result<ServerConfig, Failure> {
     let seed = args.seed.map_or_else(random_seed, Seed::from_number);
-    let key = match &args.service_key {
-        Some(text) => SharedKey::from_base64(text).map_err(|fault| {
-            Failure::usage(format!("cannot use the service key: {fault}"))
-                .advise("Give 16 to 64 bytes as base64, or leave it out.")
-        })?,
-        None => service_key(&seed)?,
-    };
+    let key = args.service_key.as_deref().map(SharedKey::from_base64).transpose().map_err(|fault| {
+        Failure::usage(format!("cannot use the service key: {fault}"))
+            .advise("Give 16 to 64 bytes as base64, or leave it out.")
+    })?;
     let mut config = ServerConfig::new(seed).map_err(Failure::unexpected)?;
     config.listen = args.listen;
     (config.mqtts_port, config.https_port) = (args.mqtts_port, args.https_port);
@@ -166,7 +163,7 @@ fn config(args: &MockArgs) -> Result<ServerConfig, Failure> {
     config.management_token = token.flatten();
     config.names.extend(args.name.iter().cloned());
     config.server = server_identity(args)?;
-    config.service_key = Some(key);
+    config.service_key = key;
     config.policies.clone_from(&args.policy);
     config.no_auth = args.no_auth;
     config.webhook_timeout = args.webhook_timeout;

@@ -211,7 +211,21 @@ fn advice(outcome: &Outcome) -> Option<&'static str> {
              a group is on it, and that the CN is the registration id."
         }
         Outcome::Refused(r) if r.code.is_some_and(|c| c / 1000 == 400) => "Check the registration id.",
-        Outcome::Disabled => "Enable the group: `rollcall group update NAME --enable`.",
+        Outcome::Refused(r) if r.phase == Phase::Connect => {
+            "The service refused the connection itself: for CONNACK 3 try again later, for 4 and 5 compare the id scope, \
+             and the registration id with the certificate's CN."
+        }
+        Outcome::Disabled => {
+            "Enable the nearest enrollment: `rollcall enrollment update ID --enable`, or `rollcall group update NAME \
+             --enable`."
+        }
+        Outcome::Failed { code, .. } if code.is_some_and(|c| c / 1000 >= 500) => {
+            "The service failed until --timeout was up; look at its health, or allow more time."
+        }
+        Outcome::Failed { .. } => {
+            "The device was admitted, and no hub was found: look at the enrollment's hubs and allocation policy."
+        }
+        Outcome::Throttled => "More was asked than the quota allows; wait as long as the service says.",
         Outcome::TimedOut { phase: Phase::Wait } => "The service asked to wait longer than --timeout allows.",
         _ => return None,
     })

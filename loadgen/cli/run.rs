@@ -232,6 +232,12 @@ async fn play_script(
         .map(|failure| format!("the service's ledger could not be read after the run: {failure}"));
     notes.extend(lost.clone());
     let ledger = after.ok().flatten().zip(before).map(|(after, before)| after.since(&before));
+    notes.extend(ledger.as_ref().filter(|l| l.faults > 0).map(|l| {
+        format!(
+            "The mock did {} faults on purpose; {} answers never arrived because of them.",
+            l.faults, l.lost_answers
+        )
+    }));
     let facts = Facts {
         command: std::env::args().collect(),
         started_utc,

@@ -15,9 +15,11 @@ fn a_mock_that_was_killed_serves_the_same_records_with_the_same_etags() {
     let show = |mock: &Mock<'_>, what: &str| mock.operate(&format!("{what} --json")).exits(0).json();
     let shown = ["ca show root", "group show line-1", "registration show dev-00000"];
     let before = shown.map(|what| show(&first, what));
+    let key = first.service_key.clone();
     drop(first);
     for round in 0..3 {
         let again = Mock::start_with(&world, STATE);
+        assert_eq!(again.service_key, key, "what was set up with one mock is reached through the next");
         let after = shown.map(|what| show(&again, what));
         assert_eq!(after, before, "after kill {round}");
         again.register("fleet/dev-00001.chain.pem", "fleet/dev-00001.key.pem", "").exits(0);

@@ -227,7 +227,12 @@ impl Run<'_> {
                 200..300 => return Ok(answer),
                 429 | 500..600 => {
                     self.phases.retries += 1;
-                    self.wait(answer.retry_after.unwrap_or(DEFAULT_WAIT)).await?;
+                    let wait = answer.retry_after.unwrap_or(DEFAULT_WAIT);
+                    self.wait(wait).await.map_err(|given_up| match given_up {
+                        // Only one of the two has to do with how much was asked.
+                        Outcome::Throttled if answer.status != 429 => self.server_error(&answer),
+                        other => other,
+                    })?;
                 }
                 _ => return Err(self.refusal(&answer)),
             }
@@ -251,6 +256,14 @@ impl Run<'_> {
         tokio::time::sleep(wait).await;
         self.leave(begun);
         Ok(())
+    }
+
+    /// The service could not do its work, and no time is left to ask again.
+    fn server_error(&self, answer: &Answer) -> Outcome {
+        match self.refusal(answer) {
+            Outcome::Refused(Refused { code, message, .. }) => Outcome::Failed { code, message },
+            other => other,
+        }
     }
 
     fn final_outcome(&self, status: OperationStatus) -> Outcome {

@@ -129,8 +129,12 @@ pub enum ConnectFault {
     NoSourcePort,
     /// This process ran out of file descriptors.
     NoDescriptor,
-    /// The server's certificate is not trusted, or is another host's.
+    /// The server's certificate is not trusted.
     ServerNotTrusted,
+    /// The server's certificate has expired, or is not valid yet.
+    ServerOutOfDate,
+    /// The server's certificate is another host's.
+    ServerMisnamed,
     /// The two sides have no TLS version or cipher suite in common, or the server broke TLS.
     TlsBroken,
 }
@@ -146,6 +150,8 @@ impl ConnectFault {
             Self::NoSourcePort => "no source port is free",
             Self::NoDescriptor => "no file descriptor is free",
             Self::ServerNotTrusted => "the server's certificate is not trusted",
+            Self::ServerOutOfDate => "the server's certificate has expired or is not valid yet",
+            Self::ServerMisnamed => "the server's certificate is another host's",
             Self::TlsBroken => "the TLS handshake failed",
         }
     }
@@ -165,7 +171,7 @@ pub enum Outcome {
     Refused(Refused),
     /// The enrollment is disabled.
     Disabled,
-    /// The registration failed after it had been accepted.
+    /// The registration failed after it had been accepted, or the service failed until the time was up.
     Failed {
         /// Six digits, where the service gave any.
         code: Option<u32>,

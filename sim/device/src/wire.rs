@@ -3,6 +3,7 @@
 use crate::outcome::ConnectFault;
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{Codec, Packet};
+use rustls::CertificateError as Why;
 use sim_protocol::mqtt::MAX_MESSAGE;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -79,7 +80,14 @@ pub(crate) fn classify(error: &io::Error) -> StreamFault {
     if let Some(error) = tls {
         return match error {
             rustls::Error::AlertReceived(alert) => StreamFault::Alert(*alert),
-            rustls::Error::InvalidCertificate(_) => StreamFault::Fault(ConnectFault::ServerNotTrusted),
+            rustls::Error::InvalidCertificate(why) => StreamFault::Fault(match why {
+                Why::Expired
+                | Why::ExpiredContext { .. }
+                | Why::NotValidYet
+                | Why::NotValidYetContext { .. } => ConnectFault::ServerOutOfDate,
+                Why::NotValidForName | Why::NotValidForNameContext { .. } => ConnectFault::ServerMisnamed,
+                _ => ConnectFault::ServerNotTrusted,
+            }),
             _ => StreamFault::Fault(ConnectFault::TlsBroken),
         };
     }

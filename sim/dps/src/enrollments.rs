@@ -575,6 +575,11 @@ impl IndividualStore {
         if !id.matches(&document.registration_id) {
             return Err(fault(errors::BAD_ARGUMENT, "registrationId differs from the path"));
         }
+        if let Some(device) = &document.device_id
+            && let Err(wrong) = RegistrationId::new(device.as_str())
+        {
+            return Err(fault(errors::BAD_ARGUMENT, format!("deviceId: {wrong}")));
+        }
         let document = IndividualEnrollment { registration_state: None, ..document };
         let key = id.key();
         let before = self.records.get(&key);

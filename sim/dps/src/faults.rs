@@ -11,7 +11,7 @@ use crate::ids::mix;
 use serde::Serialize;
 use sim_identity::Seed;
 use sim_protocol::faults::{Fault, FaultPoint, FaultRule};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct Faults {
     seed: u64,
     active: AtomicBool,
     rules: RwLock<Arc<Rules>>,
+    /// How often faults struck under rules that are gone.
+    gone: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// A rule and how often it struck since the rules were set.
@@ -141,13 +143,19 @@ impl Faults {
         let word =
             seed.draw("faults", 0, 0).iter().take(8).fold(0, |word, &byte| word << 8 | u64::from(byte));
         let rules = Rules::new(Vec::new(), OffsetDateTime::UNIX_EPOCH);
-        Faults { seed: word, active: AtomicBool::new(false), rules: RwLock::new(Arc::new(rules)) }
+        Faults {
+            seed: word,
+            active: AtomicBool::new(false),
+            rules: RwLock::new(Arc::new(rules)),
+            gone: Mutex::default(),
+        }
     }
 
     /// Replaces all rules. Windows, draws and counts begin anew, so that the same rules do the same again.
     pub fn set(&self, rules: Vec<FaultRule>, now: OffsetDateTime) {
         let active = !rules.is_empty();
         let mut current = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        add(&mut self.gone.lock().unwrap_or_else(PoisonError::into_inner), &current);
         *current = Arc::new(Rules::new(rules, now));
         self.active.store(active, Ordering::Release);
     }
@@ -161,6 +169,14 @@ impl Faults {
         self.current().rules.iter().map(state).collect()
     }
 
+    /// How often each kind of fault struck so far, whatever rules there were.
+    pub fn totals(&self) -> BTreeMap<&'static str, u64> {
+        let current = self.current();
+        let mut totals = self.gone.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        add(&mut totals, &current);
+        totals
+    }
+
     /// Whether there are rules at all; without any, nothing else is looked at.
     pub fn active(&self) -> bool {
         self.active.load(Ordering::Acquire)
@@ -172,17 +188,34 @@ impl Faults {
 
     /// What goes wrong with this device at this point, now. Every call counts as a visit of the device.
     pub fn at(&self, point: FaultPoint, registration_id: &str, now: OffsetDateTime) -> Effects {
+        self.at_where(point, registration_id, now, |_| true)
+    }
+
+    /// The same over HTTPS, which leaves out what only MQTT has.
+    pub fn at_https(&self, point: FaultPoint, registration_id: &str, now: OffsetDateTime) -> Effects {
+        let mqtt_alone =
+            |f: &Fault| matches!(f, Fault::LostPuback | Fault::DuplicateAnswer | Fault::ReorderedAnswer);
+        self.at_where(point, registration_id, now, |rule| !mqtt_alone(&rule.fault))
+    }
+
+    fn at_where(
+        &self,
+        point: FaultPoint,
+        registration_id: &str,
+        now: OffsetDateTime,
+        possible: impl Fn(&FaultRule) -> bool,
+    ) -> Effects {
         if !self.active() {
             return Effects::default();
         }
         let rules = self.current();
-        let concerned = rules.at(point).any(|(_, rule, _)| rule.concerns(registration_id));
+        let concerned = rules.at(point).any(|(_, rule, _)| possible(rule) && rule.concerns(registration_id));
         if !concerned {
             return Effects::default();
         }
         let device = hash(registration_id);
         let place = Place { point, device, visit: rules.visit(point, device) };
-        rules.strike(self.seed, place, now, |rule| rule.concerns(registration_id))
+        rules.strike(self.seed, place, now, |rule| possible(rule) && rule.concerns(registration_id))
     }
 
     /// What goes wrong with the next connection at [`FaultPoint::Tcp`] or [`FaultPoint::Tls`], now: who the
@@ -246,6 +279,12 @@ impl Rules {
             }
         }
         effects
+    }
+}
+
+fn add(totals: &mut BTreeMap<&'static str, u64>, rules: &Rules) {
+    for (rule, applied) in &rules.rules {
+        *totals.entry(rule.fault.id()).or_default() += applied.load(Ordering::Relaxed);
     }
 }
 
@@ -608,5 +647,20 @@ mod tests {
         let shown = serde_json::to_value(faults.rules()).expect("serializes");
         let expected = serde_json::json!([{"id": "drop", "at": ["register"], "share": 1.0, "applied": 1}]);
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn totals_outlast_their_rules_and_https_knows_no_puback() {
+        let faults = Faults::new(&Seed::from_number(1));
+        let now = OffsetDateTime::UNIX_EPOCH;
+        faults.set(vec![FaultRule::new(Fault::LostPuback)], now);
+        assert!(faults.at_https(FaultPoint::Register, "dev-1", now).applied.is_empty());
+        assert!(faults.at(FaultPoint::Register, "dev-1", now).lost_puback);
+        faults.set(vec![FaultRule::new(Fault::MalformedBody)], now);
+        assert!(faults.at_https(FaultPoint::Register, "dev-1", now).malformed);
+        assert_eq!(
+            faults.totals().into_iter().collect::<Vec<_>>(),
+            [("lost-puback", 1), ("malformed-body", 1)]
+        );
     }
 }

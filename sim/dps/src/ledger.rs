@@ -54,13 +54,15 @@ pub struct LedgerSnapshot {
     pub polls: u64,
     /// Operations answered as assigned for the first time.
     pub assigned: u64,
-    /// CONNECT packets refused, registers refused with an error body other than a throttle, and registrations that
-    /// failed.
+    /// CONNECT packets refused, and registers refused with an error body other than a throttle.
     pub refused: u64,
     /// Operations answered as disabled for the first time.
     pub disabled: u64,
     /// Requests throttled.
     pub throttled: u64,
+    /// Operations answered as failed for the first time.
+    #[serde(default)]
+    pub failed: u64,
     /// Connections that have ended.
     #[serde(default)]
     pub connections_closed: u64,
@@ -118,6 +120,7 @@ impl LedgerSnapshot {
             refused: self.refused.saturating_sub(earlier.refused),
             disabled: self.disabled.saturating_sub(earlier.disabled),
             throttled: self.throttled.saturating_sub(earlier.throttled),
+            failed: self.failed.saturating_sub(earlier.failed),
             connections_closed: self.connections_closed.saturating_sub(earlier.connections_closed),
             malformed: self.malformed.saturating_sub(earlier.malformed),
             timeouts: self.timeouts.saturating_sub(earlier.timeouts),
@@ -163,6 +166,7 @@ pub struct Ledger {
     pub refused: Counter,
     pub disabled: Counter,
     pub throttled: Counter,
+    pub failed: Counter,
     pub connections_closed: Counter,
     pub malformed: Counter,
     pub timeouts: Counter,
@@ -234,6 +238,7 @@ impl Ledger {
             refused: self.refused.value(),
             disabled: self.disabled.value(),
             throttled: self.throttled.value(),
+            failed: self.failed.value(),
             connections_closed: self.connections_closed.value(),
             malformed: self.malformed.value(),
             timeouts: self.timeouts.value(),

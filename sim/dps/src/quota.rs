@@ -105,6 +105,11 @@ impl Window {
 pub struct Meter(Mutex<Window>);
 
 impl Meter {
+    /// Begins anew.
+    pub fn reset(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Window::default();
+    }
+
     /// See [`Window::take`].
     pub fn take(&self, limit: Option<u32>, length: Duration, now: OffsetDateTime) -> Result<(), Duration> {
         // Without a limit no request has to wait for another.

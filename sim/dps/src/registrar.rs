@@ -24,6 +24,7 @@ use crate::registrations::{Outcome, Registration, Registrations};
 use crate::trace::{Asked, Event};
 use admission::{Denial, denied};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sim_identity::verdict::SignatureMemo;
 use sim_identity::{Certificate, Seed};
 use sim_protocol::attestation::AllocationPolicy;
@@ -93,6 +94,8 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// JSON.
     pub body: String,
+    /// By which an error body names the request.
+    pub tracking_id: Option<String>,
     /// What must be kept before this is sent.
     pub touched: Option<Touched>,
     /// A webhook to ask, beside sending this.
@@ -101,9 +104,12 @@ pub struct Reply {
 
 impl Reply {
     fn new(status: u16, retry_after: Option<Duration>, body: &impl serde::Serialize) -> Self {
-        Reply { status, retry_after, body: json(body), touched: None, ask: None }
+        Reply { status, retry_after, body: json(body), tracking_id: None, touched: None, ask: None }
     }
 }
+
+/// A device was admitted, and no hub was found for it.
+const ALLOCATION_FAILED: &str = "allocation-failed";
 
 /// SHA-256 of the certificate that issued a leaf, and the enrollment that admits it.
 type Way = ([u8; 32], String);
@@ -271,6 +277,10 @@ impl Registrar {
             if state.status != RegistrationStatus::Assigning {
                 event.verdict = if self.tell(registration) { "told" } else { "told-again" };
                 event.route = Some(registration.route.clone());
+                if let Outcome::Failed(failure) = &registration.outcome {
+                    (event.verdict, event.code) = (ALLOCATION_FAILED, failure.code);
+                    event.trail = vec![failure.message.clone()];
+                }
             }
             Ok((state, registration.operation_id.to_string(), orphan))
         });
@@ -315,11 +325,11 @@ impl Registrar {
             }
             Outcome::Disabled => self.ledger.disabled.add(),
             Outcome::Failed(failure) => {
-                self.ledger.refused.add();
+                self.ledger.failed.add();
                 let kind = RefusalKind {
                     code: failure.code,
                     message: &failure.message,
-                    verdict: "allocation-failed",
+                    verdict: ALLOCATION_FAILED,
                     check: None,
                 };
                 self.ledger.note_refusal(kind, registration.id.as_str(), Vec::new);
@@ -376,7 +386,7 @@ impl Registrar {
     /// An error body with a tracking id of its own.
     pub fn error(&self, refusal: Refusal, now: OffsetDateTime) -> Reply {
         let body = self.error_body(refusal, refusal.message, now);
-        Reply::new(refusal.status(), None, &body)
+        Reply { tracking_id: Some(body.tracking_id.clone()), ..Reply::new(refusal.status(), None, &body) }
     }
 
     /// The body of an error, with words of the caller's own.
@@ -403,13 +413,26 @@ fn read_body(id: &RegistrationId, body: &[u8]) -> Result<Option<Value>, Refusal>
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    // A list of the fields' values would do for the deserialiser, and does not for the service.
+    if first != Some(&b'{') {
+        return Err(errors::DESERIALIZATION);
+    }
     let body: DeviceRegistration = serde_json::from_slice(body).map_err(|_| errors::DESERIALIZATION)?;
     match body.registration_id {
         Some(other) if !id.matches(&other) => Err(errors::BAD_ARGUMENT),
-        _ => Ok(body
-            .payload
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .filter(|v: &Value| !v.is_null())),
+        _ => read_payload(body.payload.as_deref()),
+    }
+}
+
+/// A payload must be a JSON object (DPS documentation, "How to send additional data"); Python always adds `null`.
+fn read_payload(raw: Option<&RawValue>) -> Result<Option<Value>, Refusal> {
+    let payload = raw.map(|raw| serde_json::from_str(raw.get())).transpose();
+    match payload.map_err(|_| errors::DESERIALIZATION)? {
+        None | Some(Value::Null) => Ok(None),
+        Some(object @ Value::Object(_)) => Ok(Some(object)),
+        // `ours:` the code; the rule is documented, its answer is not.
+        Some(_) => Err(errors::BAD_ARGUMENT),
     }
 }
 

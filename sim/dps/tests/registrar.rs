@@ -234,6 +234,9 @@ fn register_bodies_are_checked_as_the_clients_need_it() {
         (r#"{"payload": null, "registrationId": "dev-1"}"#, Ok(202)),
         (r#"{"registrationId":"dev-2"}"#, refusal(errors::BAD_ARGUMENT)),
         ("{", refusal(errors::DESERIALIZATION)),
+        (r#"["dev-1", null]"#, refusal(errors::DESERIALIZATION)),
+        (r#"{"payload":{"a":1}}"#, Ok(202)),
+        (r#"{"payload":5}"#, refusal(errors::BAD_ARGUMENT)),
     ] {
         assert_eq!(verdict(&w.register_body(&device, body)), expected, "{body}");
     }
@@ -275,6 +278,41 @@ fn the_documented_quotas_are_kept_and_say_how_long_to_wait() {
         assert_eq!(status, if i < 5 { 200 } else { 429 });
     }
     assert_eq!(w.registrar.ledger.snapshot().throttled, 2);
+}
+
+#[test]
+fn a_device_is_named_as_its_certificate_spells_it_however_it_registers() {
+    let w = world(true, |_| {});
+    let device = w.device("Dev-1");
+    let shouting = Caller { registration_id: "DEV-1", ..caller(&device) };
+    let begun = operation(&w.registrar.register(&shouting, b"", &Effects::default(), NOW));
+    let done = w.poll(&device, &begun.operation_id, NOW + Duration::from_secs(9));
+    let state = operation(&done).registration_state.expect("a state");
+    assert_eq!(state.device_id.as_deref(), Some("Dev-1"));
+}
+
+#[test]
+fn a_failed_allocation_is_told_by_ledger_and_trace() {
+    let w = world(true, |c| c.hubs.clear());
+    let device = w.device("dev-1");
+    assert_eq!(w.provision(&device).error_code, Some(errors::NO_HUB.code));
+    let trace = w.registrar.trace("dev-1").expect("a trace");
+    let event = trace.events.last().expect("an event");
+    assert_eq!((event.verdict, event.code, event.trail.len()), ("allocation-failed", errors::NO_HUB.code, 1));
+    let ledger = w.registrar.ledger.snapshot();
+    assert_eq!((ledger.failed, ledger.refused), (1, 0));
+}
+
+#[test]
+fn a_connect_that_is_refused_is_told_by_ledger_and_trace() {
+    let w = world(false, |_| {});
+    let device = w.device("dev-1");
+    assert!(w.registrar.refuses_connect(&caller(&device), NOW));
+    assert_eq!(w.registrar.ledger.snapshot().refused, 1);
+    let trace = w.registrar.trace("dev-1").expect("a trace");
+    assert_eq!(trace.events[0].verdict, "no-verified-ca");
+    w.upload(true);
+    assert!(!w.registrar.refuses_connect(&caller(&device), NOW));
 }
 
 #[test]

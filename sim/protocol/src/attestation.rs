@@ -206,7 +206,8 @@ impl Default for ReprovisionPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
-    /// How its devices attest.
+    /// How its devices attest. A bulk deletion may leave it out.
+    #[serde(default)]
     pub attestation: AttestationMechanism,
     /// Whether it lets devices in.
     #[serde(default)]

@@ -61,7 +61,7 @@ refusals! {
     /// A custom allocation webhook gave no hub (asynchronous: under status `failed`, with a text of its own).
     CUSTOM_ALLOCATION = 400207, "Custom allocation failed";
     /// `ours:` an api-version that is missing or that nobody knows.
-    API_VERSION = 400004, "Unknown api version";
+    API_VERSION = 400004, "Unknown api version.";
     /// No linked hub to assign (asynchronous: under status `failed`).
     NO_HUB = 400208, "No IoT hub is available for assignment.";
     /// Neither a client certificate nor a token.

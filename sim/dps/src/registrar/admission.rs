@@ -4,9 +4,11 @@ use super::{Caller, Registrar, Way, locked};
 use crate::allocation::{self, AllocationEntry};
 use crate::control::Snapshot;
 use crate::enrollments::{Credential, Group, Individual, trust_of};
+use crate::faults::Effects;
 use crate::ledger::Route;
+use crate::trace::Asked;
 use sim_identity::Certificate;
-use sim_identity::certificate::sha256;
+use sim_identity::certificate::{CommonName, sha256};
 use sim_identity::verdict::{Judgement, Trust, Verdict, identity, judge};
 use sim_protocol::RegistrationId;
 use sim_protocol::attestation::Terms;
@@ -22,6 +24,8 @@ pub(super) struct Admission {
     pub(super) route: Arc<Route>,
     pub(super) credential: u64,
     pub(super) trail: Vec<String>,
+    /// How the certificate spells the device.
+    pub(super) name: Option<RegistrationId>,
 }
 
 #[derive(Debug)]
@@ -112,10 +116,17 @@ fn refusal_of(verdict: &Verdict) -> Refusal {
 }
 
 impl Registrar {
-    /// Whether the credential would be refused; asked at CONNECT, where a knob says so.
-    pub fn would_refuse(&self, caller: &Caller<'_>, now: OffsetDateTime) -> bool {
-        let id = RegistrationId::new(caller.registration_id);
-        id.map_or(true, |id| self.authenticate(&id, caller, now).is_err())
+    /// Whether the credential is refused; asked at CONNECT, where a knob says so. A refusal is noted.
+    pub fn refuses_connect(&self, caller: &Caller<'_>, now: OffsetDateTime) -> bool {
+        let id = RegistrationId::new(caller.registration_id)
+            .map_err(|_| denied(errors::INVALID_REGISTRATION_ID, "invalid-registration-id"));
+        let Err(denial) = id.and_then(|id| self.authenticate(&id, caller, now)) else { return false };
+        let mut event = self.event(Asked::Connect, &Effects::default(), now);
+        (event.verdict, event.code) = (denial.verdict, denial.refusal.code);
+        event.trail.clone_from(&denial.trail);
+        let reply = self.refuse(&denial, caller.registration_id, now);
+        self.trace_answer(caller.registration_id, event, &reply);
+        true
     }
 
     pub(super) fn authenticate(
@@ -194,7 +205,7 @@ impl Registrar {
         };
         let credential = allocation::hash(group.bytes().chain([0]).chain(id.as_str().bytes()));
         let route = Route { issuer: [0; 32], path: Vec::new(), group, individual, by_key: true };
-        Admission { source, route: self.route(route), credential, trail: Vec::new() }
+        Admission { source, route: self.route(route), credential, trail: Vec::new(), name: None }
     }
 
     pub(super) fn by_certificate(
@@ -290,7 +301,11 @@ impl Registrar {
             self.route(Route { issuer, path, group, individual, by_key: false })
         });
         let trail = judgement.trail.iter().take(TRAIL).map(ToString::to_string).collect();
-        Admission { source, route, credential: fingerprint(leaf.sha256()), trail }
+        let name = match leaf.common_name() {
+            CommonName::One(name) => RegistrationId::new(name.as_str()).ok(),
+            _ => None,
+        };
+        Admission { source, route, credential: fingerprint(leaf.sha256()), trail, name }
     }
 
     /// Parses what was presented; `None` when the leaf cannot be read. Unreadable extras are skipped.

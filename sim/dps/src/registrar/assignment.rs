@@ -85,6 +85,9 @@ impl Registrar {
         let device_id = admission.source.device_id().filter(|own| *own != id.as_str());
         let extra =
             device_id.map(|own| Box::new(Extra { device_id: Some(own.to_owned()), ..Extra::default() }));
+        // The device id is the certificate's CN, or the id it first came with, however it is spelled now.
+        let first = before.map(|b| b.id.clone());
+        let id = admission.name.clone().or(first).unwrap_or(id);
         let times = before.map_or(0, |b| b.times.wrapping_add(1));
         // By the device and not by who came first, so that a repeated run meets the same delays.
         let draw = self.ids.draw(allocation::hash(id.as_str().bytes()), times);

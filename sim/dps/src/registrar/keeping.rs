@@ -105,8 +105,10 @@ impl Registrar {
         })
     }
 
-    /// Forgets CAs, enrollments and registrations.
+    /// Forgets CAs, enrollments and registrations; quotas begin anew. The ledger goes on counting.
     pub fn forget(&self) {
+        self.registering.reset();
+        self.operating.reset();
         self.write(|control, _| *control = Control::default());
         *self.individuals_mut() = IndividualStore::default();
         self.registrations.clear();

@@ -7,8 +7,13 @@
 
 use crate::memory::{Forgotten, Touched};
 use crate::registrar::Registrar;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use sim_identity::Seed;
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,7 +24,10 @@ type Definition = TableDefinition<'static, &'static str, &'static str>;
 const CONTROL: Definition = TableDefinition::new("control");
 const INDIVIDUALS: Definition = TableDefinition::new("individuals");
 const REGISTRATIONS: Definition = TableDefinition::new("registrations");
-/// The one key of [`CONTROL`].
+const SEED: Definition = TableDefinition::new("seed");
+/// Bytes of the file kept in memory: what is asked of it is always the same few pages.
+const CACHE: usize = 16 << 20;
+/// The one key of [`CONTROL`] and [`SEED`].
 const INSTANCE: &str = "instance";
 /// Writes committed together, at most.
 const MOST_AT_ONCE: usize = 4096;
@@ -27,6 +35,12 @@ const MOST_AT_ONCE: usize = 4096;
 /// Why the state file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalFault {
+    /// Another process writes to it.
+    #[error("cannot use the state file {path}: another mock has it open")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database, or the file under it.
     #[error("cannot use the state file {path}: {reason}")]
     Database {
@@ -43,6 +57,52 @@ pub enum JournalFault {
         /// Why not.
         source: Forgotten,
     },
+}
+
+/// A state file that nobody else has open.
+pub(crate) struct StateFile {
+    database: Database,
+    path: PathBuf,
+}
+
+impl StateFile {
+    /// Opens or creates it. It holds keys, so it is the owner's alone from its first moment.
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalFault> {
+        let fault = |reason: String| JournalFault::Database { path: path.to_owned(), reason };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        options.mode(0o600);
+        let file = options.open(path).map_err(|e| fault(e.to_string()))?;
+        let database = Database::builder().set_cache_size(CACHE).create_file(file);
+        let database = database.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => JournalFault::Locked { path: path.to_owned() },
+            other => fault(other.to_string()),
+        })?;
+        Ok(StateFile { database, path: path.to_owned() })
+    }
+
+    /// The seed that the file was begun with; `begin` where it begins now. A restarted mock has the same keys.
+    pub(crate) fn seed(&self, begin: &Seed) -> Result<Seed, JournalFault> {
+        let fault = |reason: String| JournalFault::Database { path: self.path.clone(), reason };
+        let kept = seed(&self.database, begin).map_err(|e| fault(e.to_string()))?;
+        let bytes = STANDARD.decode(&kept).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes.map(Seed::from_bytes).ok_or_else(|| fault("the seed in it cannot be read".to_owned()))
+    }
+}
+
+/// The seed in the file as text, put there first where there is none.
+fn seed(database: &Database, begin: &Seed) -> Result<String, redb::Error> {
+    let transaction = database.begin_write()?;
+    let kept = {
+        let mut table = transaction.open_table(SEED)?;
+        let known = table.get(INSTANCE)?.map(|text| text.value().to_owned());
+        let kept = known.unwrap_or_else(|| STANDARD.encode(begin.draw("state file", 0, 0)));
+        table.insert(INSTANCE, kept.as_str())?;
+        kept
+    };
+    transaction.commit()?;
+    Ok(kept)
 }
 
 /// A write that could not be made durable.
@@ -67,13 +127,14 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens or creates the file, and takes up what is in it.
-    pub(crate) fn open(path: &Path, registrar: &Arc<Registrar>) -> Result<Self, JournalFault> {
+    /// Takes up what is in the file, and writes to it from now on.
+    pub(crate) fn start(file: StateFile, registrar: &Arc<Registrar>) -> Result<Self, JournalFault> {
+        let StateFile { database, path } = file;
+        let path = path.as_path();
         let fault = |reason: redb::Error| JournalFault::Database {
             path: path.to_owned(),
             reason: reason.to_string(),
         };
-        let database = Database::create(path).map_err(|e| fault(e.into()))?;
         let take = |touched: Touched, text: &str| registrar.restore(&touched, text);
         match read(&database, take).map_err(fault)? {
             Ok(()) => {}

@@ -34,6 +34,12 @@ pub(crate) async fn accept(listener: TcpListener, service: Arc<Service>) {
         .route("/reset", post(reset))
         .route_layer(from_fn_with_state(service.clone(), guard))
         .route("/health", get(|| async { Json(json!({ "status": "ok" })) }))
+        .method_not_allowed_fallback(|| async {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "see the Allow header")
+        })
+        .fallback(|| async {
+            problem(StatusCode::NOT_FOUND, "there is no such page; `rollcall mock --help` lists them")
+        })
         .layer(DefaultBodyLimit::max(MAX_SNAPSHOT))
         .with_state(service.clone());
     loop {
@@ -79,7 +85,7 @@ async fn ledger(State(service): Shared) -> Response {
 async fn metrics(State(service): Shared) -> Response {
     let registrar = &service.registrar;
     let faults: Vec<_> =
-        registrar.faults.rules().iter().map(|r| (r.rule.fault.id().to_owned(), r.applied)).collect();
+        registrar.faults.totals().into_iter().map(|(id, count)| (id.to_owned(), count)).collect();
     let uptime = Duration::try_from(clock::now() - service.started).unwrap_or_default();
     let page =
         prometheus::render(&registrar.ledger.snapshot(), &faults, registrar.registration_count(), uptime);
@@ -135,7 +141,9 @@ async fn restore(State(service): Shared, body: Bytes) -> Response {
     match service.restore(text).await {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(not_kept)) => problem(StatusCode::INTERNAL_SERVER_ERROR, not_kept),
-        Err(forgotten) => problem(StatusCode::BAD_REQUEST, forgotten),
+        Err(forgotten) => {
+            problem(StatusCode::BAD_REQUEST, format!("{forgotten}; send what GET /snapshot gave"))
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::faults::{Cut, Effects};
 use crate::ledger::LedgerSnapshot;
 use crate::policy::{DuplicatePolicy, Policies, Policy, PolicyTerms};
 use crate::registrar::{Registrar, RegistrarConfig};
-use journal::Journal;
+use journal::{Journal, StateFile};
 use service::Service;
 use sim_identity::authority::ServerIdentity;
 use sim_identity::{IssueError, Seed};
@@ -77,7 +77,7 @@ pub struct ServerConfig {
     pub webhooks_anywhere: bool,
     /// Where CAs, enrollments and registrations are kept; in memory alone when absent.
     pub state: Option<PathBuf>,
-    /// Everything the mock makes up follows from it.
+    /// Everything the mock makes up follows from it; or from the seed that its state file was begun with.
     pub seed: Seed,
 }
 
@@ -155,6 +155,11 @@ pub struct Instance {
 impl Instance {
     /// An instance as configured; ports, names and the server certificate mean nothing to it.
     pub fn new(config: &ServerConfig) -> Result<Self, SpawnError> {
+        Self::with_seed(config).map(|(instance, _)| instance)
+    }
+
+    /// The instance, and the seed that everything it makes up follows from.
+    fn with_seed(config: &ServerConfig) -> Result<(Self, Seed), SpawnError> {
         if config.no_auth && !config.listen.is_loopback() {
             return Err(SpawnError::OpenToAll(config.listen));
         }
@@ -162,13 +167,15 @@ impl Instance {
         if found > limit {
             return Err(SpawnError::Hubs { found, limit });
         }
+        let file = config.state.as_deref().map(StateFile::open).transpose()?;
+        let seed = file.as_ref().map(|file| file.seed(&config.seed)).transpose()?;
+        let seed = seed.unwrap_or_else(|| config.seed.clone());
         let fault_seed = config.fault_seed.clone().unwrap_or_else(|| config.seed.child("faults"));
-        let registrar = Arc::new(Registrar::new(config.registrar.clone(), &config.seed, &fault_seed));
-        let journal = config.state.as_deref().map(|path| Journal::open(path, &registrar)).transpose()?;
+        let registrar = Arc::new(Registrar::new(config.registrar.clone(), &seed, &fault_seed));
+        let journal = file.map(|file| Journal::start(file, &registrar)).transpose()?;
         registrar.faults.set(config.faults.clone(), clock::now());
-        let policies = policies(config);
-        let token =
-            || config.seed.draw("management token", 0, 0).iter().map(|b| format!("{b:02x}")).collect();
+        let policies = policies(config, &seed);
+        let token = || seed.draw("management token", 0, 0).iter().map(|b| format!("{b:02x}")).collect();
         let service = Service {
             registrar,
             journal,
@@ -179,7 +186,7 @@ impl Instance {
             started: clock::now(),
             owner: Owner { stop: CancellationToken::new(), tasks: TaskTracker::new() },
         };
-        Ok(Instance { service: Arc::new(service), policies })
+        Ok((Instance { service: Arc::new(service), policies }, seed))
     }
 
     /// Speaks MQTT with one device over any stream, until either side ends it. `presented` is the chain the device
@@ -214,9 +221,9 @@ impl Instance {
 }
 
 /// The owner's policy, and those that were asked for with keys of their own.
-fn policies(config: &ServerConfig) -> Vec<Policy> {
+fn policies(config: &ServerConfig, seed: &Seed) -> Vec<Policy> {
     let key = |name: &str, slot: u64| {
-        let bytes = [config.seed.draw(name, slot, 0), config.seed.draw(name, slot, 1)].concat();
+        let bytes = [seed.draw(name, slot, 0), seed.draw(name, slot, 1)].concat();
         // 64 bytes are within what a key may have.
         #[expect(clippy::expect_used, reason = "64 bytes are a key")]
         SharedKey::from_bytes(bytes).expect("64 bytes")
@@ -245,12 +252,12 @@ pub struct Server {
 impl Server {
     /// Binds all ports, then serves on the current tokio runtime.
     pub async fn spawn(config: ServerConfig) -> Result<Self, SpawnError> {
-        let instance = Instance::new(&config)?;
+        let (instance, seed) = Instance::with_seed(&config)?;
         let service = instance.service.clone();
         let mqtts = bind("MQTT", config.listen, config.mqtts_port).await?;
         let https = bind("HTTPS", config.listen, config.https_port).await?;
         let management = bind("management", IpAddr::V4(Ipv4Addr::LOCALHOST), config.management_port).await?;
-        let seed = config.seed.child("server");
+        let seed = seed.child("server");
         let server = match config.server {
             Some(given) => given,
             None => ServerIdentity::mint(&config.names, &seed, clock::now())?,

@@ -3,7 +3,7 @@
 //! Not a broker: only the documented topics exist. Where the service's answer to misuse is unknown, the
 //! connection is closed, which is the only refusal that MQTT 3.1.1 leaves. `ours:` all of these choices.
 
-use super::service::{Answer, Question, Service};
+use super::service::{Answer, Over, Question, Service};
 use super::tls::{self, Acceptors};
 use super::{OPENING, accept_tls, clock, end};
 use crate::faults::Cut;
@@ -188,6 +188,15 @@ impl<S: Peer> Wire<S> {
         }
     }
 
+    /// The first packet, unless what comes cannot be a CONNECT: then there is nothing to wait for.
+    async fn first(&mut self) -> Result<Packet, End> {
+        self.fill().await?;
+        if self.incoming.first() != Some(&CONNECT) {
+            return Err(End::Misused);
+        }
+        self.next().await
+    }
+
     async fn rest(&mut self) -> Result<Packet, End> {
         loop {
             self.fill().await?;
@@ -226,7 +235,8 @@ impl<S: Peer> Wire<S> {
 
     /// Reads CONNECT and answers it.
     async fn open(&mut self, service: &Arc<Service>) -> Result<Session, End> {
-        let first = tokio::time::timeout(OPENING, self.next()).await.map_err(|_| End::Stalled)?;
+        let ledger = &service.registrar.ledger;
+        let first = tokio::time::timeout(OPENING, self.first()).await.map_err(|_| End::Stalled)?;
         let mut verdict = match first {
             Ok(Packet::Connect(connect)) => Session::accept(connect),
             // MQTT 3.1.1 section 3.1.2.2 answers other versions with 1; anything else malformed is just closed.
@@ -236,23 +246,23 @@ impl<S: Peer> Wire<S> {
         };
         if let Ok(session) = &verdict {
             let id = &session.user.registration_id;
-            let effects = service.undergo(FaultPoint::Connect, id, Asked::Connect).await?;
+            let effects = service.undergo(FaultPoint::Connect, id, Asked::Connect, Over::Mqtt).await?;
             let refused = service.registrar.config().knobs.refuse_at == RefuseAt::Connect
-                && service.registrar.would_refuse(&session.caller(self.stream.presented()), clock::now());
-            if let Some(code) = effects.return_code {
-                verdict = Err(return_code(code));
-            } else if refused {
+                && service.registrar.refuses_connect(&session.caller(self.stream.presented()), clock::now());
+            if refused {
                 verdict = Err(ConnectReturnCode::NotAuthorized);
+            } else if let Some(code) = effects.return_code {
+                verdict = Err(return_code(code));
+                ledger.refused.add();
             }
+        } else {
+            ledger.refused.add();
         }
         let code = verdict.as_ref().err().copied().unwrap_or(ConnectReturnCode::Success);
         self.put(Packet::ConnAck(ConnAck::new(code, false)))?;
         self.flush().await?;
-        let ledger = &service.registrar.ledger;
         if verdict.is_ok() {
-            ledger.connects.add()
-        } else {
-            ledger.refused.add()
+            ledger.connects.add();
         }
         verdict.map_err(|_| End::Refused)
     }
@@ -329,7 +339,7 @@ impl Session {
                 Packet::Publish(publish) => Box::pin(self.answer(wire, publish, service)).await?,
                 Packet::Subscribe(subscribe) => {
                     let id = &self.user.registration_id;
-                    service.undergo(FaultPoint::Subscribe, id, Asked::Subscribe).await?;
+                    service.undergo(FaultPoint::Subscribe, id, Asked::Subscribe, Over::Mqtt).await?;
                     self.subscribe(wire, &subscribe)?;
                 }
                 Packet::Unsubscribe(unsubscribe) => {
@@ -376,7 +386,7 @@ impl Session {
             Request::Register { rid } => (rid, Question::Register(&publish.payload)),
             Request::Status { rid, operation_id } => (rid, Question::Status(operation_id)),
         };
-        let answer = service.answer(&self.caller(wire.stream.presented()), question).await?;
+        let answer = service.answer(&self.caller(wire.stream.presented()), question, Over::Mqtt).await?;
         let Answer { reply, lost_puback, duplicate, reordered } = answer;
         let puback = (publish.qos == QoS::AtLeastOnce && !lost_puback).then(|| PubAck::new(publish.pkid));
         let answers = if self.granted().is_none() { 0 } else { 1 + usize::from(duplicate) };

@@ -61,6 +61,7 @@ fn counters(of: &LedgerSnapshot) -> Vec<(&'static str, &'static str, u64)> {
         ("assigned", "Operations answered as assigned for the first time.", of.assigned),
         ("refused", "Register requests refused, other than by a throttle.", of.refused),
         ("disabled", "Operations answered as disabled for the first time.", of.disabled),
+        ("failed", "Operations answered as failed for the first time.", of.failed),
         ("throttled", "Requests of devices throttled.", of.throttled),
         ("operations", "Calls of operators, to the service API and the resource manager.", of.operations),
         ("throttled_operations", "Calls of operators throttled.", of.throttled_operations),

@@ -31,6 +31,15 @@ pub(crate) struct Service {
     pub(crate) owner: Owner,
 }
 
+/// What a device speaks.
+#[derive(Clone, Copy)]
+pub(crate) enum Over {
+    /// MQTT, in a WebSocket or not.
+    Mqtt,
+    /// HTTP requests.
+    Https,
+}
+
 /// What a device asks.
 pub(crate) enum Question<'a> {
     /// To be registered, with this body.
@@ -63,9 +72,10 @@ impl Service {
         self: &Arc<Self>,
         caller: &Caller<'_>,
         question: Question<'_>,
+        over: Over,
     ) -> Result<Answer, Cut> {
         let (point, answer_point, asked) = question.points();
-        let before = self.undergo(point, caller.registration_id, asked).await?;
+        let before = self.undergo(point, caller.registration_id, asked, over).await?;
         let now = clock::now();
         let mut reply = match question {
             Question::Register(body) => self.registrar.register(caller, body, &before, now),
@@ -79,7 +89,7 @@ impl Service {
         if let Some(ask) = reply.ask.take() {
             self.ask(ask);
         }
-        let after = self.undergo(answer_point, caller.registration_id, asked).await;
+        let after = self.undergo(answer_point, caller.registration_id, asked, over).await;
         if after.is_err() || before.malformed {
             self.registrar.ledger.lost_answers.add();
         }
@@ -99,12 +109,16 @@ impl Service {
         point: FaultPoint,
         registration_id: &str,
         asked: Asked,
+        over: Over,
     ) -> Result<Effects, Cut> {
         let registrar = &self.registrar;
         if !registrar.faults.active() {
             return Ok(Effects::default());
         }
-        let effects = registrar.faults.at(point, registration_id, clock::now());
+        let effects = match over {
+            Over::Mqtt => registrar.faults.at(point, registration_id, clock::now()),
+            Over::Https => registrar.faults.at_https(point, registration_id, clock::now()),
+        };
         if !effects.applied.is_empty() {
             registrar.ledger.faults.add();
         }

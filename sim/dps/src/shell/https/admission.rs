@@ -1,7 +1,7 @@
 //! What every API asks of a request before a handler sees it: an api-version, a body that is not too long, arrives in
 //! time and is JSON. And what is said where no handler is.
 
-use super::{App, json_value, resource};
+use super::{App, error, resource};
 use crate::shell::{OPENING, clock};
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
@@ -104,8 +104,8 @@ fn problem(app: &App, api: Api, refusal: Refusal, code: &str, reason: &str) -> R
     match api {
         Api::ResourceManager => resource::problem(refusal.status(), code, reason),
         Api::Device | Api::Service => {
-            let text = format!("{}: {reason}", refusal.message);
-            json_value(refusal.status(), &app.service.registrar.error_body(refusal, &text, clock::now()))
+            let text = format!("{} {reason}", refusal.message);
+            error(refusal.status(), &app.service.registrar.error_body(refusal, &text, clock::now()))
         }
     }
 }

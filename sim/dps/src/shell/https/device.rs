@@ -7,7 +7,7 @@ use super::{App, Peer, reply};
 use crate::faults::Cut;
 use crate::registrar::Caller;
 use crate::shell::clock;
-use crate::shell::service::Question;
+use crate::shell::service::{Over, Question};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
@@ -66,7 +66,7 @@ async fn status(
 }
 
 async fn answer(app: &App, peer: &Peer, caller: &Caller<'_>, question: Question<'_>) -> Response {
-    match app.service.answer(caller, question).await {
+    match app.service.answer(caller, question, Over::Https).await {
         Ok(answer) => reply(answer.reply),
         Err(cut) => {
             if cut == Cut::Drop {

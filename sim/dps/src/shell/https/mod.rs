@@ -11,13 +11,14 @@ use super::tls::{self, Acceptors};
 use crate::registrar::Reply;
 use crate::shell::service::Service;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
+use sim_protocol::ServiceError;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,7 @@ pub(crate) async fn accept(listener: TcpListener, acceptors: Acceptors, service:
         // Bodies are read, and bounded, before any handler sees them.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(app.clone(), admission::admit))
+        .layer(from_fn_with_state(app.clone(), dress))
         .with_state(app);
     let serving = service.clone();
     let serve = move |stream: tls::Stream| {
@@ -104,5 +106,44 @@ fn with_retry_after(mut response: Response, wait: Option<std::time::Duration>) -
 
 /// A reply of the device API, in HTTP's clothes.
 fn reply(reply: Reply) -> Response {
-    with_retry_after(json_text(reply.status, reply.body), reply.retry_after)
+    let mut response = json_text(reply.status, reply.body);
+    if let Some(id) = reply.tracking_id {
+        response.extensions_mut().insert(TrackingId(id));
+    }
+    with_retry_after(response, reply.retry_after)
+}
+
+/// Headers that every captured answer carries: those of the service, and those of the resource manager beside them.
+async fn dress(State(app): State<App>, request: Request, next: Next) -> Response {
+    let managed = request.uri().path().starts_with("/subscriptions");
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut put = |name: &'static str, value: &'static str| {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    };
+    put("strict-transport-security", "max-age=31536000; includeSubDomains");
+    if managed {
+        put("cache-control", "no-cache");
+        put("pragma", "no-cache");
+        put("expires", "-1");
+        put("x-content-type-options", "nosniff");
+    }
+    // An error body names the request by the same id.
+    let id = response.extensions_mut().remove::<TrackingId>().map(|id| id.0);
+    let id = id.unwrap_or_else(|| app.service.registrar.ids.guid());
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HeaderName::from_static("x-ms-request-id"), id);
+    }
+    response
+}
+
+/// The tracking id of an error body, on its way to the header.
+#[derive(Clone)]
+struct TrackingId(String);
+
+/// An error of the device or service API.
+fn error(status: u16, body: &ServiceError) -> Response {
+    let mut response = json_value(status, body);
+    response.extensions_mut().insert(TrackingId(body.tracking_id.clone()));
+    response
 }
