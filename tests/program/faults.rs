@@ -67,7 +67,7 @@ fn play_all(cases: &[Case]) {
 }
 
 #[test]
-fn answers_that_send_a_device_away_are_throttles() {
+fn throttles_and_server_errors_that_outlast_an_attempt_are_told_apart() {
     play_all(&[
         (
             json!({ "id": "throttle", "at": ["register"], "retry_after": "300s" }),
@@ -80,7 +80,7 @@ fn answers_that_send_a_device_away_are_throttles() {
             json!({ "id": "server-error", "at": ["register"], "retry_after": "300s" }),
             ALL,
             "",
-            (3, "throttled", None),
+            (3, "failed", None),
         ),
     ]);
 }

@@ -186,6 +186,7 @@ fn check(item: &mut Value, collection: Collection, mode: Mode) -> Result<(), Str
         Mode::UpdateIfMatchEtag if fields.get("etag").and_then(Value::as_str).is_none() => {
             return Err("it has no `etag`".to_owned());
         }
+        _ if !fields.contains_key("attestation") => return Err("it has no `attestation`".to_owned()),
         Mode::Create | Mode::Update | Mode::UpdateIfMatchEtag => {}
     }
     let read = match collection {

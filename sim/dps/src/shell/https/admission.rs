@@ -3,11 +3,13 @@
 
 use super::{App, error, resource};
 use crate::shell::{OPENING, clock};
-use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
 use sim_protocol::errors::{self, Refusal};
 use sim_protocol::mqtt::MAX_MESSAGE;
 use sim_protocol::resource::codes;
@@ -76,12 +78,22 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
     next.run(Request::from_parts(parts, Body::from(body))).await
 }
 
-async fn read(body: Body, longest: usize) -> Option<Bytes> {
-    // Refused by its own word before a byte of it is read.
-    if body.size_hint().lower() > longest as u64 {
-        return None;
+/// The whole body, unless it is too long or breaks off. What is too long is read on for a while and thrown away: a
+/// peer that is still sending would otherwise see its connection break in place of the answer.
+async fn read(mut body: Body, longest: usize) -> Option<Bytes> {
+    let (mut whole, mut wasted) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        if wasted == 0 && whole.len() + data.len() <= longest {
+            whole.extend_from_slice(&data);
+            continue;
+        }
+        wasted += data.len();
+        if wasted > MAX_OPERATION {
+            break;
+        }
     }
-    to_bytes(body, longest).await.ok()
+    (wasted == 0).then(|| whole.freeze())
 }
 
 fn is_json(content_type: &str) -> bool {
