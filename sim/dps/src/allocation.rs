@@ -299,7 +299,7 @@ pub enum AllocationFault {
     #[error("Custom allocation failed: the webhook named a hub that was not offered: {0}")]
     UnknownHub(String),
     /// Its address is not on this machine and was not allowed, or is no web address.
-    #[error("Custom allocation failed: the webhook's address is not allowed")]
+    #[error("Custom allocation failed: the webhook is not on this machine, and no other may be asked")]
     Forbidden,
 }
 

@@ -23,6 +23,9 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// `ours:` the longest head of a request, which is all that is read ahead of a body.
+const LARGEST_HEAD: usize = 64 << 10;
+
 /// What handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
@@ -63,7 +66,7 @@ pub(crate) async fn accept(listener: TcpListener, acceptors: Acceptors, service:
         let service = serving.clone();
         async move {
             let mut connection = hyper::server::conn::http1::Builder::new();
-            connection.timer(TokioTimer::new()).header_read_timeout(super::OPENING);
+            connection.timer(TokioTimer::new()).header_read_timeout(super::OPENING).max_buf_size(LARGEST_HEAD);
             let serving = TowerToHyperService::new(router);
             let served = connection.serve_connection(TokioIo::new(stream), serving).with_upgrades();
             if let Some(Err(error)) = hang_up.run_until_cancelled(served).await {
@@ -71,7 +74,7 @@ pub(crate) async fn accept(listener: TcpListener, acceptors: Acceptors, service:
                 let ledger = &service.registrar.ledger;
                 if error.is_timeout() {
                     ledger.timeouts.add();
-                } else if error.is_parse() {
+                } else if error.is_parse() || error.is_parse_too_large() {
                     ledger.malformed.add();
                 }
             }
