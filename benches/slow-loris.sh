@@ -21,7 +21,7 @@ cd "$work"
 "$rollcall" mint ca --out ca --quiet >/dev/null
 "$rollcall" mint fleet --ca-cert ca/intermediate-1.pem --ca-key ca/intermediate-1.key.pem --count 1 \
   --registration-id 'dev-{index:05}' --seed 7 --out fleet --quiet >/dev/null
-"$rollcall" mock --mqtts-port 0 --https-port 0 --management-port 0 --retry-after 1s --trust-root root.pem --json >ready &
+"$rollcall" mock --mqtts-port 0 --https-port 0 --management-port 0 --retry-after 0s --trust-root root.pem --json >ready &
 mock=$!
 until [ -s ready ]; do sleep 0.1; done
 port() { field ready "r['$1'].rsplit(':', 1)[1]"; }
