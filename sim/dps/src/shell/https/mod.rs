@@ -66,7 +66,10 @@ pub(crate) async fn accept(listener: TcpListener, acceptors: Acceptors, service:
         let service = serving.clone();
         async move {
             let mut connection = hyper::server::conn::http1::Builder::new();
-            connection.timer(TokioTimer::new()).header_read_timeout(super::OPENING).max_buf_size(LARGEST_HEAD);
+            connection
+                .timer(TokioTimer::new())
+                .header_read_timeout(super::OPENING)
+                .max_buf_size(LARGEST_HEAD);
             let serving = TowerToHyperService::new(router);
             let served = connection.serve_connection(TokioIo::new(stream), serving).with_upgrades();
             if let Some(Err(error)) = hang_up.run_until_cancelled(served).await {
