@@ -12,7 +12,6 @@ use sim_protocol::attestation::{
     CertificatePair, CertificateSlot, EnrollmentGroup, ProvisioningStatus, X509Attestation,
 };
 use sim_protocol::resource::CertificateResponse;
-use sim_protocol::sas::SharedKey;
 use sim_protocol::{CaName, InvalidName};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -59,9 +58,7 @@ pub async fn set(
     tell: &(dyn Fn(String) + Sync),
 ) -> Result<Stage, Failure> {
     let seed = crate::cli::random_seed();
-    let service_key = service_key(&seed)?;
     let mut config = ServerConfig::new(seed.child("mock")).map_err(named)?;
-    config.service_key = Some(service_key.clone());
     config.registrar.retry_after = mock.retry_after;
     config.registrar.assign_delay = mock.assign_delay;
     config.registrar.hubs = mock.hubs.iter().map(Hub::new).collect();
@@ -75,18 +72,12 @@ pub async fn set(
     tell(format!("mock      listens on {} (MQTT) and {} (HTTPS)", running.mqtts(), running.https()));
     let endpoint = Endpoint {
         trust_root: Some(pem::encode("CERTIFICATE", running.trust_root()).into_bytes()),
-        service_key: Some(service_key),
+        service_key: running.instance().policies().next().map(|owner| owner.primary.clone()),
         ..Endpoint::at(format!("https://{}", running.https()))
     };
     let scene = Scene { operator: Operator::new(endpoint)?, seed, now, tell };
     let disabled_line = scene.prepare(scenario, mock, ca).await?;
     Ok(Stage { mock: running, disabled_line })
-}
-
-/// A key for the service API's policy, 64 bytes as the service makes them.
-pub fn service_key(seed: &Seed) -> Result<SharedKey, Failure> {
-    let bytes = [seed.draw("service key", 0, 0), seed.draw("service key", 1, 0)].concat();
-    SharedKey::from_bytes(bytes).map_err(Failure::unexpected)
 }
 
 struct Scene<'a> {

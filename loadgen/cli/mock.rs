@@ -247,7 +247,7 @@ struct Ready<'a> {
 fn announce(args: &MockArgs, server: &Server, output: Output) {
     let trust_root = args.trust_root.as_ref().map(|p| p.display().to_string());
     let instance = server.instance();
-    let keys = instance.policies().iter().map(|policy| (policy.name.as_str(), policy.primary.to_base64()));
+    let keys = instance.policies().map(|policy| (policy.name.as_str(), policy.primary.to_base64()));
     let (owner, others): (Vec<_>, Vec<_>) =
         keys.partition(|(name, _)| *name == sim_protocol::sas::OWNER_POLICY);
     let service_key = owner.into_iter().map(|(_, key)| key).collect::<String>();

@@ -310,11 +310,6 @@ impl AllocationFault {
     fn unknown_hub(host: &str) -> Self {
         AllocationFault::UnknownHub(host.chars().take(LONGEST_HOST).collect())
     }
-
-    /// What the device is told.
-    pub fn message(&self) -> String {
-        self.to_string()
-    }
 }
 
 #[cfg(test)]
@@ -537,6 +532,9 @@ mod tests {
     // The text is the one field of the error body that carries the webhook's status.
     #[test]
     fn a_refusing_webhook_is_reported_as_seen_on_the_wire() {
-        assert_eq!(AllocationFault::Status(400).message(), "Custom allocation failed with status code: 400");
+        assert_eq!(
+            AllocationFault::Status(400).to_string(),
+            "Custom allocation failed with status code: 400"
+        );
     }
 }

@@ -90,10 +90,7 @@ impl Ids {
     /// A key of 64 bytes, the length that the service makes.
     pub fn shared_key(&self) -> SharedKey {
         let n = self.next();
-        let bytes = [self.seed.draw("key", n, 0), self.seed.draw("key", n, 1)].concat();
-        // 64 bytes are within what a key may have.
-        #[expect(clippy::expect_used, reason = "64 bytes are a key")]
-        SharedKey::from_bytes(bytes).expect("64 bytes")
+        SharedKey::of_halves(self.seed.draw("key", n, 0), self.seed.draw("key", n, 1))
     }
 
     /// Registration etag: base64 of a quoted GUID-like text that ends in the moment of the last write.

@@ -22,7 +22,7 @@
 //! assert!(mqtts.ip().is_loopback() && mqtts.port() != https.port());
 //!
 //! // The owner's key signs tokens for the service API.
-//! let owner = &server.instance().policies()[0];
+//! let owner = server.instance().policies().next().expect("every instance has an owner");
 //! let token = owner.primary.token(&https.to_string(), &owner.name, 1_900_000_000);
 //! assert!(token.starts_with("SharedAccessSignature "));
 //!

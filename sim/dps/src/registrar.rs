@@ -254,18 +254,16 @@ impl Registrar {
         now: OffsetDateTime,
     ) -> Result<Reply, Reply> {
         let key = caller.registration_id.to_ascii_lowercase();
-        let found = self.registrations.with(&key, |r| r.map(|r| (r.operation_id.clone(), r.credential)));
-        let Some((_, credential)) = found.filter(|(known, _)| **known == *operation_id) else {
-            event.verdict = "unknown-operation";
-            return Err(self.error(errors::NOT_FOUND, now));
-        };
-        if !self.is_same_credential(caller, credential, now) {
-            event.verdict = "other-credential";
-            return Err(self.error(errors::NO_CREDENTIAL, now));
-        }
+        let credential = self.credential_of(caller, now);
         let polled = self.registrations.with(&key, |registration| {
-            let registration = registration.filter(|r| *r.operation_id == *operation_id);
-            let registration = registration.ok_or_else(|| self.error(errors::NOT_FOUND, now))?;
+            let Some(registration) = registration.filter(|r| *r.operation_id == *operation_id) else {
+                event.verdict = "unknown-operation";
+                return Err(self.error(errors::NOT_FOUND, now));
+            };
+            if credential != Some(registration.credential) {
+                event.verdict = "other-credential";
+                return Err(self.error(errors::NO_CREDENTIAL, now));
+            }
             let limit = self.config.limits.polls_per_10s;
             if let Err(wait) = registration.polls.take(limit, POLL_WINDOW, now) {
                 event.verdict = "throttled";
@@ -282,11 +280,15 @@ impl Registrar {
                     event.trail = vec![failure.message.clone()];
                 }
             }
-            Ok((state, registration.operation_id.to_string(), orphan))
+            Ok((state, orphan))
         });
-        let (state, operation_id, orphan) = polled?;
+        let (state, orphan) = polled?;
         let status = state.status;
-        let body = OperationStatus { operation_id, status, registration_state: Some(state) };
+        let body = OperationStatus {
+            operation_id: operation_id.to_owned(),
+            status,
+            registration_state: Some(state),
+        };
         if status != RegistrationStatus::Assigning {
             return Ok(Reply::new(200, None, &body));
         }

@@ -43,6 +43,11 @@ impl SharedKey {
         Ok(SharedKey(bytes))
     }
 
+    /// A key of 64 bytes, the length that the service makes, from its two halves.
+    pub fn of_halves(first: [u8; 32], second: [u8; 32]) -> Self {
+        SharedKey([first, second].concat())
+    }
+
     /// The base64 text of the key.
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.0)

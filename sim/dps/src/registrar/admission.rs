@@ -347,19 +347,15 @@ impl Registrar {
         locked(&self.routes).entry(way).or_insert_with(|| Arc::new(route)).clone()
     }
 
-    /// Whether a poll comes with the credential that the registration was made with. `ours:` the service's rule for
-    /// polls by others is unknown.
-    pub(super) fn is_same_credential(
-        &self,
-        caller: &Caller<'_>,
-        credential: u64,
-        now: OffsetDateTime,
-    ) -> bool {
+    /// What tells the caller's credential from another, where it brings one. `ours:` a poll must come with the
+    /// credential of its register; the service's rule for polls by others is unknown.
+    pub(super) fn credential_of(&self, caller: &Caller<'_>, now: OffsetDateTime) -> Option<u64> {
         match (caller.token, caller.presented.first()) {
-            (Some(token), _) => RegistrationId::new(caller.registration_id)
-                .is_ok_and(|id| self.by_key(&id, token, now).is_ok_and(|a| a.credential == credential)),
-            (None, Some(leaf)) => fingerprint(&sha256(leaf)) == credential,
-            (None, None) => false,
+            (Some(token), _) => {
+                let id = RegistrationId::new(caller.registration_id).ok()?;
+                self.by_key(&id, token, now).ok().map(|admission| admission.credential)
+            }
+            (None, leaf) => leaf.map(|leaf| fingerprint(&sha256(leaf))),
         }
     }
 }

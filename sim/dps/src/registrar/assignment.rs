@@ -189,7 +189,8 @@ impl Registrar {
                 // A twin that the webhook gives takes the place of the one that would have moved along.
                 Ok((hub, payload)) => (assigned(hub, before, ask.migrate && !twin), payload),
                 Err(fault) => {
-                    let failure = Failure { code: errors::CUSTOM_ALLOCATION.code, message: fault.message() };
+                    let failure =
+                        Failure { code: errors::CUSTOM_ALLOCATION.code, message: fault.to_string() };
                     (Outcome::Failed(Box::new(failure)), None)
                 }
             };

@@ -149,7 +149,6 @@ pub enum SpawnError {
 #[derive(Debug)]
 pub struct Instance {
     service: Arc<Service>,
-    policies: Vec<Policy>,
 }
 
 impl Instance {
@@ -174,19 +173,18 @@ impl Instance {
         let registrar = Arc::new(Registrar::new(config.registrar.clone(), &seed, &fault_seed));
         let journal = file.map(|file| Journal::start(file, &registrar)).transpose()?;
         registrar.faults.set(config.faults.clone(), clock::now());
-        let policies = policies(config, &seed);
         let token = || seed.draw("management token", 0, 0).iter().map(|b| format!("{b:02x}")).collect();
         let service = Service {
             registrar,
             journal,
             webhooks: Webhooks::new(config.webhook_timeout, config.webhooks_anywhere)?,
-            policies: Policies::new(policies.clone())?,
+            policies: Policies::new(policies(config, &seed))?,
             no_auth: config.no_auth,
             management_token: config.management_token.clone().unwrap_or_else(token),
             started: clock::now(),
             owner: Owner { stop: CancellationToken::new(), tasks: TaskTracker::new() },
         };
-        Ok((Instance { service: Arc::new(service), policies }, seed))
+        Ok((Instance { service: Arc::new(service) }, seed))
     }
 
     /// Speaks MQTT with one device over any stream, until either side ends it. `presented` is the chain the device
@@ -210,8 +208,8 @@ impl Instance {
     }
 
     /// The policies of the service API, the owner's first.
-    pub fn policies(&self) -> &[Policy] {
-        &self.policies
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.service.policies.iter()
     }
 
     /// What management asks for as a bearer token.
@@ -222,12 +220,7 @@ impl Instance {
 
 /// The owner's policy, and those that were asked for with keys of their own.
 fn policies(config: &ServerConfig, seed: &Seed) -> Vec<Policy> {
-    let key = |name: &str, slot: u64| {
-        let bytes = [seed.draw(name, slot, 0), seed.draw(name, slot, 1)].concat();
-        // 64 bytes are within what a key may have.
-        #[expect(clippy::expect_used, reason = "64 bytes are a key")]
-        SharedKey::from_bytes(bytes).expect("64 bytes")
-    };
+    let key = |name: &str, slot| SharedKey::of_halves(seed.draw(name, slot, 0), seed.draw(name, slot, 1));
     let primary = config.service_key.clone().unwrap_or_else(|| key("service key", 0));
     let owner = Policy::owner(primary, key("service key", 1));
     let more = config.policies.iter().map(|terms| Policy {
