@@ -249,11 +249,13 @@ impl DeviceKey {
         match self.0.algorithm() {
             KeyAlgorithm::P256 => &[SignatureScheme::ECDSA_NISTP256_SHA256],
             KeyAlgorithm::P384 => &[SignatureScheme::ECDSA_NISTP384_SHA384],
+            KeyAlgorithm::P521 => &[SignatureScheme::ECDSA_NISTP521_SHA512],
             KeyAlgorithm::Ed25519 => &[SignatureScheme::ED25519],
             // TLS 1.3 takes PSS only.
             KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => {
                 &[SignatureScheme::RSA_PSS_SHA256, SignatureScheme::RSA_PKCS1_SHA256]
             }
+            KeyAlgorithm::Other => &[],
         }
     }
 }
@@ -266,9 +268,10 @@ impl SigningKey for DeviceKey {
 
     fn algorithm(&self) -> SignatureAlgorithm {
         match self.0.algorithm() {
-            KeyAlgorithm::P256 | KeyAlgorithm::P384 => SignatureAlgorithm::ECDSA,
+            KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 => SignatureAlgorithm::ECDSA,
             KeyAlgorithm::Ed25519 => SignatureAlgorithm::ED25519,
             KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => SignatureAlgorithm::RSA,
+            KeyAlgorithm::Other => SignatureAlgorithm::Anonymous,
         }
     }
 }

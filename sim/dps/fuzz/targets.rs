@@ -10,7 +10,9 @@ use serde_json::Value;
 use sim_dps::certificates::read_uploaded;
 use sim_dps::{Instance, ServerConfig};
 use sim_identity::certificate::CommonName;
-use sim_identity::verdict::{Check, Entry, Judgement, MAX_EDGES, SignatureMemo, Trust, Verdict, judge};
+use sim_identity::verdict::{
+    Asked, Check, Entry, Goal, Judgement, MAX_EDGES, Rules, SignatureMemo, Trust, Verdict, judge,
+};
 use sim_identity::{Certificate, Seed, files};
 use sim_protocol::attestation::{
     AttestationMechanism, BulkEnrollments, BulkGroups, CaReferences, EnrollmentGroup, IndividualEnrollment,
@@ -226,16 +228,18 @@ pub fn judged(data: &[u8]) -> Option<Judgement> {
     let entry = |certificate: &Arc<Certificate>| Entry {
         group: group.clone(),
         enabled: certificate.serial().last().is_none_or(|byte| byte % 4 != 0),
-        certificate: certificate.clone(),
+        sha256: *certificate.sha256(),
     };
     let verified = chain.iter().filter(|c| c.is_ca()).cloned().collect();
     let trust = Trust { verified, entries: chain.iter().skip(1).map(entry).collect() };
     let memo = SignatureMemo::default();
-    let judgement = judge(&chain, &id, NOW, &trust, &memo);
+    let rules = Rules::default();
+    let asked = Asked { registration_id: Some(&id), now: NOW, rules: &rules, goal: Goal::Entry };
+    let judgement = judge(&chain, &asked, &trust, &memo);
     check_judgement(&judgement, &chain);
     // What was remembered changes how long it takes and, with work left, nothing else.
     if judgement.trail.iter().all(|end| end.check != Check::Budget) {
-        assert_eq!(judge(&chain, &id, NOW, &trust, &memo).verdict, judgement.verdict);
+        assert_eq!(judge(&chain, &asked, &trust, &memo).verdict, judgement.verdict);
     }
     Some(judgement)
 }

@@ -4,12 +4,10 @@
 //! belongs to the record, not to the key: one certificate under two names is two records.
 
 use crate::ids::Ids;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha1::{Digest as _, Sha1};
+use sim_identity::Certificate;
 use sim_identity::certificate::CommonName;
-use sim_identity::files::{self, FileFault};
-use sim_identity::possession::{self, PossessionFault};
-use sim_identity::{Certificate, pem};
+use sim_identity::possession::{self, PossessionFault, ProofFileFault};
 use sim_protocol::resource::{CertificateBody, CertificateProperties, CertificateResponse, codes};
 use sim_protocol::{CaName, InvalidName, timestamp};
 use std::collections::BTreeMap;
@@ -87,7 +85,7 @@ impl CaFault {
             CaFault::EtagMismatch => (412, codes::ETAG_MISMATCH),
             CaFault::Unreadable(_) | CaFault::PrivateKey => (400, codes::CERTIFICATE_INVALID),
             CaFault::NoCode(_) | CaFault::CodeExpired(_) => (400, codes::POP_NO_CODE),
-            CaFault::Possession(PossessionFault::OutsideValidity) => (400, codes::POP_EXPIRED),
+            CaFault::Possession(PossessionFault::OutsideValidity(_)) => (400, codes::POP_EXPIRED),
             CaFault::Possession(PossessionFault::WrongSigner { .. }) => (400, codes::POP_FAILED),
             CaFault::Possession(_) => (400, codes::POP_CODE_MISMATCH),
             CaFault::Limit => (409, codes::LIMIT),
@@ -109,7 +107,7 @@ impl CaFault {
             CaFault::PrivateKey => "Upload the certificate alone, and consider that key exposed.",
             CaFault::NoCode(_) => "Generate a verification code first.",
             CaFault::CodeExpired(_) => "Generate a new verification code and sign it.",
-            CaFault::Possession(PossessionFault::OutsideValidity) => {
+            CaFault::Possession(PossessionFault::OutsideValidity(_)) => {
                 "Make a new verification certificate for the same code, valid now, and check the clock of the machine that signs."
             }
             CaFault::Possession(PossessionFault::WrongSigner { .. }) => {
@@ -271,24 +269,17 @@ pub fn sha1_hex(bytes: &[u8]) -> String {
 
 /// Base64 of DER, base64 of PEM, or PEM itself; of a bundle the first.
 pub fn read_uploaded(text: &str) -> Result<Certificate, CaFault> {
-    let bytes = if pem::is_pem(text.as_bytes()) {
-        text.as_bytes().to_vec()
-    } else {
-        let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-        STANDARD.decode(compact).map_err(|_| CaFault::Unreadable("not base64".to_owned()))?
-    };
-    if files::holds_private_key(&bytes) {
-        return Err(CaFault::PrivateKey);
-    }
-    let found = files::read_certificates("the body", &bytes);
-    let found = found.map_err(|fault: FileFault| CaFault::Unreadable(fault.to_string()))?;
-    found.into_iter().next().ok_or_else(|| CaFault::Unreadable("it is empty".to_owned()))
+    possession::read_proof(text.as_bytes()).map(|file| file.certificate).map_err(|fault| match fault {
+        ProofFileFault::PrivateKey => CaFault::PrivateKey,
+        fault => CaFault::Unreadable(fault.to_string()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sim_identity::{Hierarchy, HierarchyPlan, Issuer, KeyAlgorithm, PrivateKey, Seed};
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use sim_identity::{Hierarchy, HierarchyPlan, Issuer, KeyAlgorithm, PrivateKey, Seed, pem};
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-06-01 00:00 UTC);

@@ -6,7 +6,7 @@ use crate::ids::Ids;
 use crate::memory::{CredentialMemory, EnrollmentMemory, Forgotten, pem_of, unreadable};
 use crate::quota::Limits;
 use sim_identity::Certificate;
-use sim_identity::verdict::{Entry, Trust};
+use sim_identity::verdict::{Entry, IndividualCredential, IndividualEntry, Trust};
 use sim_protocol::attestation::{
     AllocationPolicy, AttestationKind, AttestationMechanism, CertificateInfo, CertificatePair,
     CertificateSlot, EnrollmentGroup, IndividualEnrollment, SymmetricKeys, Terms, X509Attestation,
@@ -406,6 +406,22 @@ pub(crate) type Group = Record<EnrollmentGroup>;
 /// An individual enrollment as it is kept.
 pub(crate) type Individual = Record<IndividualEnrollment>;
 
+impl Individual {
+    /// What the judge has to know of it.
+    pub(crate) fn entry(&self, authorities: &CaStore) -> IndividualEntry {
+        let hashes = |held: &mut dyn Iterator<Item = &Arc<Certificate>>| held.map(|c| *c.sha256()).collect();
+        let credential = match &self.credential {
+            Credential::Keys(_) => IndividualCredential::Keys,
+            Credential::Leaves(_) => IndividualCredential::Leaves(hashes(&mut self.credential.leaves())),
+            Credential::References(_) | Credential::Signers(_) => {
+                let signers = self.credential.signers(authorities);
+                IndividualCredential::Authorities(hashes(&mut signers.iter()))
+            }
+        };
+        IndividualEntry { enabled: self.is_enabled(), credential }
+    }
+}
+
 /// All groups of one instance.
 #[derive(Debug, Default)]
 pub struct GroupStore {
@@ -528,7 +544,11 @@ impl GroupStore {
     pub fn trust(&self, authorities: &CaStore) -> Trust {
         let verified = authorities.records().filter(|r| r.verified).map(|r| r.certificate.clone());
         let entries = self.groups.iter().flat_map(|(id, group)| {
-            let entry = |certificate| Entry { group: id.clone(), enabled: group.is_enabled(), certificate };
+            let entry = |signer: Arc<Certificate>| Entry {
+                group: id.clone(),
+                enabled: group.is_enabled(),
+                sha256: *signer.sha256(),
+            };
             group.credential.signers(authorities).into_iter().map(entry).collect::<Vec<_>>()
         });
         Trust { verified: verified.collect(), entries: entries.collect() }
@@ -636,14 +656,4 @@ impl IndividualStore {
         self.remove(&id.key());
         Ok(())
     }
-}
-
-/// What an individual enrollment on CAs trusts: the same rule as for a group of one.
-pub(crate) fn trust_of(individual: &Individual, authorities: &CaStore, verified: &Trust) -> Option<Trust> {
-    // Registration ids and group names have the same characters.
-    let group = EnrollmentGroupId::new(individual.document.name()).ok()?;
-    let enabled = individual.is_enabled();
-    let entry = |certificate| Entry { group: group.clone(), enabled, certificate };
-    let entries = individual.credential.signers(authorities).into_iter().map(entry).collect();
-    Some(Trust { verified: verified.verified.clone(), entries })
 }

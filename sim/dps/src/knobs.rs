@@ -1,5 +1,7 @@
 //! What is not known of the service, as choices: each has the default that is documented best.
 
+use sim_identity::verdict::rules::KnobFault;
+use sim_identity::verdict::{Knob, Rules};
 use std::fmt;
 use std::time::Duration;
 
@@ -47,10 +49,8 @@ pub enum Concurrent {
 /// All knobs. `ours:` every default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Knobs {
-    /// Whether a device whose individual enrollment holds another certificate may get in through a group.
-    pub individual_fall_through: bool,
-    /// Whether a leaf that a CA issued needs a verified CA for its individual enrollment.
-    pub individual_chain: bool,
+    /// How chains are judged.
+    pub rules: Rules,
     /// The substatus of a registration that led to the same hub again.
     pub same_hub: SameHub,
     /// How a device is told that its enrollment is disabled.
@@ -70,7 +70,7 @@ pub enum InvalidKnob {
     #[error("`{0}` is not NAME=VALUE")]
     Form(String),
     /// No such knob.
-    #[error("there is no knob `{0}`; there are: {known}", known = NAMES)]
+    #[error("there is no knob `{0}`; there are: {known}", known = known())]
     Name(String),
     /// A value it does not take.
     #[error("`{name}` cannot be `{value}`; it takes {takes}")]
@@ -85,18 +85,20 @@ pub enum InvalidKnob {
 }
 
 /// Every knob and what it takes, the default first.
-const NAMES: &str = "individual-fall-through=no|yes, individual-chain=no|yes, same-hub=initial|reprovisioned, \
-disabled-at=poll|register, refuse-at=register|connect, concurrent=replace|conflict, code-lifetime=none|DURATION";
+pub fn known() -> String {
+    let judge = Knob::ALL.map(|knob| format!("{knob}={}", knob.values()));
+    format!("{NAMES}, {}", judge.join(", "))
+}
+
+/// The knobs that are not the judge's.
+const NAMES: &str = "same-hub=initial|reprovisioned, disabled-at=poll|register, refuse-at=register|connect, \
+concurrent=replace|conflict, code-lifetime=none|DURATION";
 
 impl Knobs {
     /// Sets one of them, `NAME=VALUE`.
     pub fn set(&mut self, text: &str) -> Result<(), InvalidKnob> {
         let (name, value) = text.split_once('=').ok_or_else(|| InvalidKnob::Form(text.to_owned()))?;
         match name.trim() {
-            "individual-fall-through" => {
-                self.individual_fall_through = pick("individual-fall-through", value, &YES_NO)?;
-            }
-            "individual-chain" => self.individual_chain = pick("individual-chain", value, &YES_NO)?,
             "same-hub" => {
                 let choices = [("initial", SameHub::Initial), ("reprovisioned", SameHub::Reprovisioned)];
                 self.same_hub = pick("same-hub", value, &choices)?;
@@ -114,13 +116,14 @@ impl Knobs {
                 self.concurrent = pick("concurrent", value, &choices)?;
             }
             "code-lifetime" => self.code_lifetime = lifetime(value)?,
-            other => return Err(InvalidKnob::Name(other.to_owned())),
+            other => self.rules.set(other, value.trim()).map_err(|fault| match fault {
+                KnobFault::Name(name) => InvalidKnob::Name(name),
+                KnobFault::Value { name, found, takes } => InvalidKnob::Value { name, value: found, takes },
+            })?,
         }
         Ok(())
     }
 }
-
-const YES_NO: [(&str, bool); 2] = [("no", false), ("yes", true)];
 
 fn pick<T: Copy>(name: &'static str, value: &str, choices: &[(&str, T)]) -> Result<T, InvalidKnob> {
     let found = choices.iter().find(|(word, _)| *word == value.trim());
@@ -151,6 +154,7 @@ mod tests {
         for text in [
             "individual-fall-through=yes",
             "individual-chain=yes",
+            "leaf-ca=accept",
             "same-hub=reprovisioned",
             "disabled-at=register",
             "refuse-at=connect",
@@ -160,8 +164,12 @@ mod tests {
             assert_eq!(knobs.set(text), Ok(()), "{text}");
         }
         let all = Knobs {
-            individual_fall_through: true,
-            individual_chain: true,
+            rules: Rules {
+                individual_fall_through: true,
+                individual_chain: true,
+                leaf_ca: true,
+                ..Rules::default()
+            },
             same_hub: SameHub::Reprovisioned,
             disabled: DisabledAnswer::Register,
             refuse_at: RefuseAt::Connect,
@@ -172,6 +180,7 @@ mod tests {
         assert!(matches!(knobs.set("same-hub"), Err(InvalidKnob::Form(_))));
         assert!(matches!(knobs.set("same-bub=initial"), Err(InvalidKnob::Name(_))));
         assert!(matches!(knobs.set("same-hub=never"), Err(InvalidKnob::Value { name: "same-hub", .. })));
+        assert!(matches!(knobs.set("leaf-ca=maybe"), Err(InvalidKnob::Value { name: "leaf-ca", .. })));
         assert!(matches!(knobs.set("code-lifetime=10"), Err(InvalidKnob::Value { .. })));
     }
 }

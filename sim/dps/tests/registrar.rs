@@ -7,6 +7,7 @@ use sim_dps::faults::Effects;
 use sim_dps::memory::Touched;
 use sim_dps::registrar::{Caller, Reply};
 use sim_dps::{Hub, Limits, Registrar, RegistrarConfig};
+use sim_identity::defect::Workshop;
 use sim_identity::fleet::{DeviceIdentity, FleetPlan};
 use sim_identity::{Defect, Fleet, Hierarchy, HierarchyPlan, Issuer, KeyAlgorithm, Seed, pem};
 use sim_protocol::attestation::{
@@ -19,6 +20,7 @@ use sim_protocol::registration::{OperationStatus, RegistrationState, Registratio
 use sim_protocol::resource::CertificateBody;
 use sim_protocol::sas::SharedKey;
 use sim_protocol::{CaName, EnrollmentGroupId, IdScope, RegistrationId, ServiceError};
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -640,6 +642,10 @@ fn enrollments_that_make_no_sense_are_refused() {
 #[test]
 fn a_leaf_that_says_it_is_a_ca_is_refused() {
     let w = world(true, |_| {});
-    let device = w.fleet.device(1, id("dev-1"), Some(Defect::LeafCaTrue)).expect("mints");
+    let issuer = w.fleet.issuer();
+    let workshop = Workshop::under(issuer, issuer, &Seed::from_number(7), NOW);
+    let scene = Defect::LEAF_CA_TRUE.scene(&workshop).expect("mints").expect("a chain");
+    let fleet = w.fleet.clone().with_scene(Defect::LEAF_CA_TRUE, Arc::new(scene));
+    let device = fleet.device(1, id("dev-1"), Some(Defect::LEAF_CA_TRUE)).expect("mints");
     assert_eq!(verdict(&w.present(&device, NOW)), refusal(errors::INVALID_CERTIFICATE));
 }

@@ -72,7 +72,7 @@ impl Hierarchy {
     /// One more authority beside the issuing one, under the same parent.
     pub fn sibling(&self, name: &str, seed: &Seed, now: OffsetDateTime) -> Result<Issuer, IssueError> {
         let parent = &self.authorities[self.authorities.len().saturating_sub(2)];
-        let key = self.issuing().key().algorithm();
+        let key = own_key(self.issuing())?.algorithm();
         let name = format!("{name} {}", generation(seed));
         mint_intermediate(parent, key, seed, "sibling", &name, 0, now)
     }
@@ -81,6 +81,11 @@ impl Hierarchy {
 /// Marks each generation of authorities, so that no two keys ever share a name by accident.
 fn generation(seed: &Seed) -> String {
     seed.draw("generation", 0, 0)[..4].iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The key of an authority made here, which is in memory.
+fn own_key(issuer: &Issuer) -> Result<&Arc<PrivateKey>, IssueError> {
+    issuer.private_key().ok_or_else(|| IssueError::KeyHeld { issuer: issuer.certificate().subject() })
 }
 
 fn mint_root(
@@ -114,7 +119,7 @@ fn mint_intermediate(
     params.serial_number = Some(SerialNumber::from_slice(&seed.serial(label, 0)));
     params.use_authority_key_identifier_extension = true;
     let parent = ca_params(&above.certificate().display_name(), None, now..now);
-    let parent = rcgen::Issuer::new(parent, above.key());
+    let parent = rcgen::Issuer::new(parent, &**own_key(above)?);
     let made = params.signed_by(&key, &parent).map_err(|e| IssueError::Writer(e.to_string()))?;
     let certificate = Certificate::from_der(made.der().to_vec())?;
     if certificate.issuer_der() != above.certificate().subject_der() {
@@ -188,7 +193,7 @@ impl ServerIdentity {
         params.serial_number = Some(SerialNumber::from_slice(&seed.serial("server", 0)));
         params.use_authority_key_identifier_extension = true;
         let parent = ca_params(&root.certificate().display_name(), None, now..now);
-        let made = params.signed_by(&key, &rcgen::Issuer::new(parent, root.key())).map_err(writer)?;
+        let made = params.signed_by(&key, &rcgen::Issuer::new(parent, &**own_key(root)?)).map_err(writer)?;
         Ok(ServerIdentity {
             trust_root: root.certificate().der().to_vec(),
             chain: vec![made.der().to_vec()],

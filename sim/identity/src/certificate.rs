@@ -4,12 +4,13 @@
 //! way that matters is kept as a fact and judged in [`crate::verdict`], not here.
 
 use crate::der::split;
-use crate::signature::{self, SignatureFault};
+use crate::signature::{self, Algorithms, SignatureFault};
 use aws_lc_rs::digest;
 use std::fmt;
 use std::ops::Range;
+use std::sync::OnceLock;
 use time::OffsetDateTime;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::extensions::{GeneralName, GeneralSubtree, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 
 /// Why bytes are not a certificate.
@@ -39,6 +40,8 @@ pub struct ExtendedKeyUsage {
     pub client_auth: bool,
     /// anyExtendedKeyUsage is listed.
     pub any: bool,
+    /// Nothing is listed, which the syntax does not allow.
+    pub empty: bool,
 }
 
 /// keyUsage, as far as trust asks (RFC 5280 section 4.2.1.3).
@@ -48,6 +51,134 @@ pub struct KeyUsage {
     pub digital_signature: bool,
     /// keyCertSign
     pub key_cert_sign: bool,
+}
+
+/// What a certificate gets wrong in its encoding. Parsers differ in what they forgive; here it is kept as a fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Irregularity {
+    /// The serial number has a superfluous leading octet (X.690 section 8.3.2).
+    SerialNotMinimal,
+    /// A time has fractional seconds (RFC 5280 section 4.1.2.5.2 forbids them).
+    TimeFraction,
+    /// A time has no seconds or no `Z` (RFC 5280 section 4.1.2.5).
+    TimeIncomplete,
+    /// GeneralizedTime before 2050, where UTCTime is required (RFC 5280 section 4.1.2.5).
+    TimeForm,
+    /// An extension of a kind that is known, whose content is not what its syntax asks for: the OID.
+    ExtensionMalformed(String),
+    /// An extension occurs twice (RFC 5280 section 4.2): the OID.
+    ExtensionTwice(String),
+}
+
+/// One extension, by what it is and whether a verifier must understand it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtensionId {
+    /// Dotted OID.
+    pub oid: String,
+    /// Whether a verifier that does not process it must refuse.
+    pub critical: bool,
+    /// Whether the judge processes it or may pass over it.
+    pub known: bool,
+}
+
+/// The names of a subjectAltName that constraints can speak of (RFC 5280 section 4.2.1.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlternativeNames {
+    /// dNSName
+    pub dns: Vec<String>,
+    /// rfc822Name
+    pub email: Vec<String>,
+    /// iPAddress: 4 or 16 bytes where well-formed.
+    pub ip: Vec<Vec<u8>>,
+    /// directoryName, DER.
+    pub directory: Vec<Vec<u8>>,
+    /// Forms that are present and not read further.
+    pub other: Vec<NameForm>,
+}
+
+/// Forms of names that are told apart and not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NameForm {
+    /// uniformResourceIdentifier
+    Uri,
+    /// Anything else: otherName, registeredID, x400Address, ediPartyName, or one that cannot be read.
+    Other,
+}
+
+/// One subtree of a nameConstraints extension (RFC 5280 section 4.2.1.10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subtree {
+    /// A DNS domain with everything below it.
+    Dns(String),
+    /// A mailbox, a host, or with a leading dot the hosts of a domain.
+    Email(String),
+    /// Address and mask, 4 or 16 bytes each; others never match.
+    Ip(Vec<u8>, Vec<u8>),
+    /// A prefix of RDNs, DER.
+    Directory(Vec<u8>),
+    /// A form that is not evaluated: where it occurs below, the path is refused.
+    Unread(NameForm),
+}
+
+/// nameConstraints (RFC 5280 section 4.2.1.10).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameConstraints {
+    /// Names of a listed form must lie in one of these.
+    pub permitted: Vec<Subtree>,
+    /// No name may lie in one of these.
+    pub excluded: Vec<Subtree>,
+}
+
+/// One attribute of a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameAttribute {
+    /// Which RDN it stands in, from 0.
+    pub rdn: usize,
+    /// Dotted OID; `2.5.4.3` is the CN.
+    pub oid: String,
+    /// ASN.1 tag of its string type, for instance 12 for UTF8String.
+    pub tag: u32,
+    /// The value, where its string type and bytes can be decoded.
+    pub text: Option<String>,
+}
+
+/// What kind of key a certificate holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyKind {
+    /// ECDSA on P-256.
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// ECDSA on P-521.
+    P521,
+    /// ECDSA on P-224.
+    P224,
+    /// ECDSA on secp256k1.
+    K256,
+    /// Ed25519.
+    Ed25519,
+    /// RSA with rsaEncryption: bits of the modulus, and whether the exponent is 65537.
+    Rsa(usize, bool),
+    /// RSA with id-RSASSA-PSS: bits of the modulus.
+    RsaPss(usize),
+    /// Anything else.
+    Other,
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyKind::P256 => f.write_str("P-256"),
+            KeyKind::P384 => f.write_str("P-384"),
+            KeyKind::P521 => f.write_str("P-521"),
+            KeyKind::P224 => f.write_str("P-224"),
+            KeyKind::K256 => f.write_str("secp256k1"),
+            KeyKind::Ed25519 => f.write_str("Ed25519"),
+            KeyKind::Rsa(bits, _) => write!(f, "RSA-{bits}"),
+            KeyKind::RsaPss(bits) => write!(f, "RSA-{bits} (PSS key)"),
+            KeyKind::Other => f.write_str("another kind of key"),
+        }
+    }
 }
 
 /// The subject's common name, as the service would read it.
@@ -77,11 +208,13 @@ pub struct Certificate {
     signature: Range<usize>,
     algorithms_agree: bool,
     version: u32,
-    serial: Vec<u8>,
+    serial: Range<usize>,
     not_before: i64,
     not_after: i64,
     extensions: Facts,
     common_name: CommonName,
+    folded_subject: OnceLock<Option<[u8; 32]>>,
+    folded_issuer: OnceLock<Option<[u8; 32]>>,
 }
 
 impl Certificate {
@@ -107,11 +240,13 @@ impl Certificate {
             signature_algorithm,
             signature: at(&parsed.signature_value.data),
             version: tbs.version.0 + 1,
-            serial: tbs.raw_serial().to_vec(),
+            serial: at(tbs.raw_serial()),
             not_before: tbs.validity.not_before.timestamp(),
             not_after: tbs.validity.not_after.timestamp(),
             extensions: Facts::of(&parsed),
             common_name: common_name(&tbs.subject),
+            folded_subject: OnceLock::new(),
+            folded_issuer: OnceLock::new(),
             der,
         })
     }
@@ -176,7 +311,7 @@ impl Certificate {
 
     /// The serial number's content octets.
     pub fn serial(&self) -> &[u8] {
-        &self.serial
+        &self.der[self.serial.clone()]
     }
 
     /// First second of validity, Unix time.
@@ -230,14 +365,54 @@ impl Certificate {
         self.extensions.unknown_critical.as_deref()
     }
 
-    /// Whether an extension occurs twice (RFC 5280 section 4.2 forbids it).
-    pub fn has_duplicate_extension(&self) -> bool {
-        self.extensions.duplicate
+    /// All extensions in order.
+    pub fn extensions(&self) -> &[ExtensionId] {
+        &self.extensions.all
     }
 
-    /// Whether it constrains the names below it.
-    pub fn has_name_constraints(&self) -> bool {
-        self.extensions.name_constraints
+    /// What is wrong in the encoding, in the order in which it is met.
+    pub fn irregularities(&self) -> Vec<Irregularity> {
+        let mut found = encoding_faults(self.serial(), &self.der[self.tbs.clone()]);
+        found.extend(self.extensions.irregular.iter().cloned());
+        found
+    }
+
+    /// The names of its subjectAltName, none where there is no such extension.
+    pub fn alternative_names(&self) -> &AlternativeNames {
+        &self.extensions.alternative_names
+    }
+
+    /// What it demands of the names below it, if anything.
+    pub fn name_constraints(&self) -> Option<&NameConstraints> {
+        self.extensions.name_constraints.as_ref()
+    }
+
+    /// The attributes of the subject in order.
+    pub fn subject_attributes(&self) -> Vec<NameAttribute> {
+        attributes(self.subject_der())
+    }
+
+    /// What kind of key it holds.
+    pub fn key_kind(&self) -> KeyKind {
+        signature::key_kind(&self.key_algorithm, self.public_key())
+    }
+
+    /// The signature's AlgorithmIdentifier, DER contents without the SEQUENCE header.
+    pub fn signature_algorithm(&self) -> &[u8] {
+        &self.signature_algorithm
+    }
+
+    /// How the subject of `issuer` compares with the name this certificate gives its issuer.
+    pub fn names_as_issuer(&self, issuer: &Certificate) -> NameMatch {
+        if self.issuer_der() == issuer.subject_der() {
+            return NameMatch::Exact;
+        }
+        let theirs = issuer.folded_subject.get_or_init(|| folded(issuer.subject_der()));
+        let ours = self.folded_issuer.get_or_init(|| folded(self.issuer_der()));
+        match (theirs, ours) {
+            (Some(a), Some(b)) if a == b => NameMatch::Normalised,
+            _ => NameMatch::Different,
+        }
     }
 
     /// Whether the algorithm inside the signed part is the one outside (RFC 5280 section 4.1.1.2).
@@ -255,10 +430,19 @@ impl Certificate {
         (self.not_before..=self.not_after).contains(&moment)
     }
 
-    /// Checks this certificate's signature with the key of `issuer`.
+    /// Checks this certificate's signature with the key of `issuer`, by the algorithms that are accepted anyway.
     pub fn verify_signed_by(&self, issuer: &Certificate) -> Result<(), SignatureFault> {
+        self.verify_signed_with(issuer, Algorithms::DEFAULT)
+    }
+
+    /// The same with a say in which algorithms are accepted.
+    pub fn verify_signed_with(
+        &self,
+        issuer: &Certificate,
+        accepted: Algorithms,
+    ) -> Result<(), SignatureFault> {
         if !self.algorithms_agree {
-            return Err(SignatureFault::Algorithm);
+            return Err(SignatureFault::Mismatch);
         }
         signature::verify(
             &self.signature_algorithm,
@@ -266,6 +450,7 @@ impl Certificate {
             issuer.public_key(),
             &self.der[self.tbs.clone()],
             &self.der[self.signature.clone()],
+            accepted,
         )
     }
 }
@@ -322,6 +507,49 @@ fn algorithm(id: &x509_parser::x509::AlgorithmIdentifier<'_>) -> Vec<u8> {
     out
 }
 
+/// The part of a certificate that is signed, field by field (RFC 5280 section 4.1).
+fn fields(tbs: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = split(tbs).map(|whole| whole.content);
+    std::iter::from_fn(move || {
+        let element = split(rest?)?;
+        rest = Some(element.rest);
+        Some(element.whole)
+    })
+}
+
+/// Faults of the encoding that a lenient parser passes over.
+fn encoding_faults(serial: &[u8], tbs: &[u8]) -> Vec<Irregularity> {
+    let mut found = Vec::new();
+    if matches!(serial, [0, second, ..] if second & 0x80 == 0)
+        || matches!(serial, [0xff, second, ..] if second & 0x80 != 0)
+    {
+        found.push(Irregularity::SerialNotMinimal);
+    }
+    // serialNumber, signature and issuer come before validity; the version only where it is not 1.
+    let versioned = fields(tbs).next().is_some_and(|first| first.first() == Some(&0xa0));
+    let validity = fields(tbs).nth(if versioned { 4 } else { 3 }).and_then(split);
+    let mut rest = validity.map(|v| v.content).unwrap_or_default();
+    while let Some(time) = split(rest) {
+        found.extend(time_fault(time.whole.first().copied(), time.content));
+        rest = time.rest;
+    }
+    found.dedup();
+    found
+}
+
+/// What RFC 5280 section 4.1.2.5 has against a time, `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
+fn time_fault(tag: Option<u8>, text: &[u8]) -> Option<Irregularity> {
+    let general = tag == Some(0x18);
+    let length = if general { 15 } else { 13 };
+    if text.contains(&b'.') || text.contains(&b',') {
+        return Some(Irregularity::TimeFraction);
+    }
+    if text.len() != length || text.last() != Some(&b'Z') {
+        return Some(Irregularity::TimeIncomplete);
+    }
+    (general && text < b"2050".as_slice()).then_some(Irregularity::TimeForm)
+}
+
 /// What the extensions say.
 #[derive(Clone, Default)]
 struct Facts {
@@ -331,8 +559,10 @@ struct Facts {
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
     unknown_critical: Option<String>,
-    duplicate: bool,
-    name_constraints: bool,
+    alternative_names: AlternativeNames,
+    name_constraints: Option<NameConstraints>,
+    all: Vec<ExtensionId>,
+    irregular: Vec<Irregularity>,
 }
 
 impl Facts {
@@ -340,11 +570,19 @@ impl Facts {
         let mut facts = Facts::default();
         let extensions = certificate.extensions();
         for (i, extension) in extensions.iter().enumerate() {
-            facts.duplicate |= extensions[..i].iter().any(|earlier| earlier.oid == extension.oid);
-            let known = facts.note(extension.parsed_extension());
-            if extension.critical && !known && facts.unknown_critical.is_none() {
-                facts.unknown_critical = Some(extension.oid.to_id_string());
+            let oid = extension.oid.to_id_string();
+            if extensions[..i].iter().any(|earlier| earlier.oid == extension.oid) {
+                facts.irregular.push(Irregularity::ExtensionTwice(oid.clone()));
             }
+            let parsed = extension.parsed_extension();
+            if matches!(parsed, ParsedExtension::ParseError { .. }) {
+                facts.irregular.push(Irregularity::ExtensionMalformed(oid.clone()));
+            }
+            let known = facts.note(parsed) || oid == FRESHEST_CRL;
+            if extension.critical && !known && facts.unknown_critical.is_none() {
+                facts.unknown_critical = Some(oid.clone());
+            }
+            facts.all.push(ExtensionId { oid, critical: extension.critical, known });
         }
         facts
     }
@@ -363,15 +601,29 @@ impl Facts {
                 });
             }
             ParsedExtension::ExtendedKeyUsage(e) => {
-                self.extended_key_usage = Some(ExtendedKeyUsage { client_auth: e.client_auth, any: e.any });
+                let listed = [e.any, e.server_auth, e.client_auth, e.code_signing, e.email_protection];
+                let empty = ![&listed[..], &[e.time_stamping, e.ocsp_signing]].concat().contains(&true)
+                    && e.other.is_empty();
+                self.extended_key_usage =
+                    Some(ExtendedKeyUsage { client_auth: e.client_auth, any: e.any, empty });
             }
             ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
             ParsedExtension::AuthorityKeyIdentifier(id) => {
                 self.authority_key_id = id.key_identifier.as_ref().map(|k| k.0.to_vec());
             }
-            ParsedExtension::NameConstraints(_) => self.name_constraints = true,
-            ParsedExtension::SubjectAlternativeName(_)
-            | ParsedExtension::IssuerAlternativeName(_)
+            ParsedExtension::NameConstraints(c) => {
+                let read = |subtrees: &Option<Vec<GeneralSubtree<'_>>>| {
+                    subtrees.iter().flatten().map(|s| subtree(&s.base)).collect()
+                };
+                self.name_constraints = Some(NameConstraints {
+                    permitted: read(&c.permitted_subtrees),
+                    excluded: read(&c.excluded_subtrees),
+                });
+            }
+            ParsedExtension::SubjectAlternativeName(names) => {
+                names.general_names.iter().for_each(|name| self.alternative_names.note(name));
+            }
+            ParsedExtension::IssuerAlternativeName(_)
             | ParsedExtension::CertificatePolicies(_)
             | ParsedExtension::CRLDistributionPoints(_)
             | ParsedExtension::AuthorityInfoAccess(_)
@@ -380,6 +632,55 @@ impl Facts {
         }
         true
     }
+}
+
+/// cRLDistributionPoints has a sibling that the parser does not know (RFC 5280 section 4.2.1.15).
+const FRESHEST_CRL: &str = "2.5.29.46";
+
+impl AlternativeNames {
+    fn note(&mut self, name: &GeneralName<'_>) {
+        match name {
+            GeneralName::DNSName(text) => self.dns.push((*text).to_owned()),
+            GeneralName::RFC822Name(text) => self.email.push((*text).to_owned()),
+            GeneralName::IPAddress(bytes) => self.ip.push(bytes.to_vec()),
+            GeneralName::DirectoryName(name) => self.directory.push(name.as_raw().to_vec()),
+            GeneralName::URI(_) => self.other.push(NameForm::Uri),
+            _ => self.other.push(NameForm::Other),
+        }
+    }
+}
+
+fn subtree(base: &GeneralName<'_>) -> Subtree {
+    match base {
+        GeneralName::DNSName(text) => Subtree::Dns((*text).to_owned()),
+        GeneralName::RFC822Name(text) => Subtree::Email((*text).to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            let (address, mask) = bytes.split_at(bytes.len() / 2);
+            Subtree::Ip(address.to_vec(), mask.to_vec())
+        }
+        GeneralName::DirectoryName(name) => Subtree::Directory(name.as_raw().to_vec()),
+        GeneralName::URI(_) => Subtree::Unread(NameForm::Uri),
+        _ => Subtree::Unread(NameForm::Other),
+    }
+}
+
+/// The attributes of a DER name in order; none where it cannot be read.
+fn attributes(name: &[u8]) -> Vec<NameAttribute> {
+    let Ok((_, name)) = X509Name::from_der(name) else { return Vec::new() };
+    let rdns = name.iter_rdn().enumerate();
+    let read = rdns.flat_map(|(rdn, parts)| {
+        parts.iter().map(move |a| {
+            let value = a.attr_value();
+            let tag = value.header.tag().0;
+            NameAttribute {
+                rdn,
+                oid: a.attr_type().to_id_string(),
+                tag,
+                text: decode_string(tag, value.data),
+            }
+        })
+    });
+    read.collect()
 }
 
 fn common_name(subject: &X509Name<'_>) -> CommonName {
@@ -468,8 +769,28 @@ pub fn compare_names(a: &[u8], b: &[u8]) -> NameMatch {
     }
 }
 
-/// RDNs in order; within an RDN the attributes sorted, because a set has no order.
-fn normalised(der: &[u8]) -> Option<Vec<Vec<(String, String)>>> {
+/// Longer names are compared by their bytes alone: folding them would be a way to make work.
+const LONGEST_FOLDED: usize = 4096;
+
+/// A hash of the normalised name; none where it cannot be normalised.
+fn folded(name: &[u8]) -> Option<[u8; 32]> {
+    if name.len() > LONGEST_FOLDED {
+        return None;
+    }
+    let rdns = normalised(name)?;
+    let mut text = String::new();
+    for (rdn, attributes) in rdns.iter().enumerate() {
+        for (oid, value) in attributes {
+            // Lengths keep values from running into each other.
+            text.push_str(&format!("{rdn} {oid} {}:{value};", value.len()));
+        }
+    }
+    Some(sha256(text.as_bytes()))
+}
+
+/// RDNs in order, normalised; within an RDN the attributes sorted, because a set has no order. None where the name
+/// cannot be read.
+pub(crate) fn normalised(der: &[u8]) -> Option<Vec<Vec<(String, String)>>> {
     let (_, name) = X509Name::from_der(der).ok()?;
     name.iter_rdn()
         .map(|rdn| {

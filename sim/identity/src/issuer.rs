@@ -5,7 +5,7 @@
 
 use crate::certificate::{Certificate, CertificateFault, sha256};
 use crate::der::{self, oid};
-use crate::key::{KeyAlgorithm, KeyFault, PrivateKey};
+use crate::key::{KeyAlgorithm, KeyFault, PrivateKey, Signer};
 use crate::seed::Seed;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -59,6 +59,18 @@ pub enum IssueError {
     /// The subject cannot be a CN of a device.
     #[error("the CN `{0}` has more than 64 characters, which X.520 does not allow")]
     CommonNameTooLong(String),
+    /// The authority's path length allows no CA below it.
+    #[error("`{issuer}` allows no CA below it, which this defect needs")]
+    NoRoom {
+        /// Subject of the authority.
+        issuer: String,
+    },
+    /// The authority's key is in a token, where only one in memory will do.
+    #[error("the key of `{issuer}` is held by a token; this needs one in a file")]
+    KeyHeld {
+        /// Subject of the authority.
+        issuer: String,
+    },
     /// The authority's validity leaves no time for what is to be issued.
     #[error(
         "`{issuer}` is valid from {} to {}, which leaves no time for a certificate now",
@@ -85,7 +97,9 @@ fn date(seconds: i64) -> String {
 #[derive(Clone, Debug)]
 pub struct Issuer {
     certificate: Arc<Certificate>,
-    key: Arc<PrivateKey>,
+    signer: Arc<dyn Signer>,
+    /// The key where it is in memory; a token does not give its own away.
+    key: Option<Arc<PrivateKey>>,
     above: Vec<Arc<Certificate>>,
 }
 
@@ -95,8 +109,17 @@ impl Issuer {
     /// # Errors
     /// When the key is another's, or the certificate is not one that may sign certificates.
     pub fn new(certificate: Certificate, key: PrivateKey) -> Result<Self, IssuerFault> {
+        let key = Arc::new(key);
+        Ok(Issuer { key: Some(key.clone()), ..Self::with_signer(certificate, key)? })
+    }
+
+    /// Joins a certificate with whatever signs for it.
+    ///
+    /// # Errors
+    /// As [`Issuer::new`].
+    pub fn with_signer(certificate: Certificate, signer: Arc<dyn Signer>) -> Result<Self, IssuerFault> {
         let subject = || certificate.subject();
-        if certificate.public_key() != key.public_key() {
+        if certificate.public_key() != signer.public_key() {
             return Err(IssuerFault::KeyMismatch { subject: subject() });
         }
         if !certificate.is_ca() {
@@ -106,7 +129,7 @@ impl Issuer {
         if certificate.key_usage().is_some_and(|u| !u.key_cert_sign) {
             return Err(IssuerFault::NoKeyCertSign { subject: subject() });
         }
-        Ok(Issuer { certificate: Arc::new(certificate), key: Arc::new(key), above: Vec::new() })
+        Ok(Issuer { certificate: Arc::new(certificate), signer, key: None, above: Vec::new() })
     }
 
     /// The same authority, with `parent` and everything above it as what its devices present above it.
@@ -129,7 +152,8 @@ impl Issuer {
     /// An authority that claims this one's name and certificate but signs with another key.
     #[must_use]
     pub fn impostor(&self, key: PrivateKey) -> Self {
-        Issuer { certificate: self.certificate.clone(), key: Arc::new(key), above: self.above.clone() }
+        let key = Arc::new(key);
+        Issuer { signer: key.clone(), key: Some(key), ..self.clone() }
     }
 
     /// The CA certificate.
@@ -137,9 +161,14 @@ impl Issuer {
         &self.certificate
     }
 
-    /// The CA's key.
-    pub fn key(&self) -> &PrivateKey {
-        &self.key
+    /// Whatever signs for the CA.
+    pub fn signer(&self) -> &Arc<dyn Signer> {
+        &self.signer
+    }
+
+    /// The CA's key; none where a token holds it.
+    pub fn private_key(&self) -> Option<&Arc<PrivateKey>> {
+        self.key.as_ref()
     }
 
     /// What lies above, nearest first.
@@ -205,18 +234,19 @@ impl Issuer {
 
     /// What leaves name as their authority key id: the certificate's own identifier while the key is its own.
     fn key_identifier(&self) -> Vec<u8> {
-        let own = self.certificate.public_key() == self.key.public_key();
+        let public_key = self.signer.public_key();
+        let own = self.certificate.public_key() == public_key;
         match self.certificate.subject_key_id() {
             Some(id) if own => id.to_vec(),
-            _ => key_identifier(self.key.public_key()).to_vec(),
+            _ => key_identifier(&public_key).to_vec(),
         }
     }
 
     fn sign(&self, tbs: &Tbs<'_>) -> Result<Vec<u8>, IssueError> {
-        let algorithm = self.key.signature_algorithm();
-        let signed = tbs.encode(self.certificate.subject_der(), algorithm);
-        let signature = self.key.sign(&signed)?;
-        Ok(der::tlv(der::SEQUENCE, &[&signed, algorithm, &der::bit_string(&signature)]))
+        let algorithm = self.signer.signature_algorithm();
+        let signed = tbs.encode(self.certificate.subject_der(), &algorithm);
+        let signature = self.signer.sign(&signed)?;
+        Ok(der::tlv(der::SEQUENCE, &[&signed, &algorithm, &der::bit_string(&signature)]))
     }
 }
 

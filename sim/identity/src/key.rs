@@ -3,14 +3,15 @@
 //! The signatures are aws-lc-rs's; the derivation is ours. RSA pairs are derived by the `rsa` crate's key
 //! generation from a seeded stream, because only that makes them repeatable, and are used through aws-lc-rs.
 
-use crate::der;
+use crate::der::{self, oid};
 use crate::seed::Seed;
+use crate::signature::RSA_ENCRYPTION;
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaEncoding,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaEncoding,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -28,6 +29,8 @@ pub enum KeyAlgorithm {
     P256,
     /// ECDSA on P-384.
     P384,
+    /// ECDSA on P-521.
+    P521,
     /// Ed25519.
     Ed25519,
     /// RSA, 2048 bits.
@@ -36,22 +39,26 @@ pub enum KeyAlgorithm {
     Rsa3072,
     /// RSA, 4096 bits.
     Rsa4096,
+    /// A type of key that nothing here signs with: it can be certified and written to a file. Not to be chosen.
+    Other,
 }
 
 impl KeyAlgorithm {
-    /// All of them, in the order in which help texts list them.
-    pub const ALL: [KeyAlgorithm; 6] =
-        [Self::P256, Self::P384, Self::Ed25519, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+    /// All that can be chosen, in the order in which help texts list them.
+    pub const ALL: [KeyAlgorithm; 7] =
+        [Self::P256, Self::P384, Self::P521, Self::Ed25519, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
 
     /// The spelling in flags, scenarios and records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::P256 => "p256",
             Self::P384 => "p384",
+            Self::P521 => "p521",
             Self::Ed25519 => "ed25519",
             Self::Rsa2048 => "rsa2048",
             Self::Rsa3072 => "rsa3072",
             Self::Rsa4096 => "rsa4096",
+            Self::Other => "other",
         }
     }
 
@@ -74,7 +81,7 @@ impl fmt::Display for KeyAlgorithm {
 
 /// A text that names no key type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown key type `{0}`; use p256, p384, ed25519, rsa2048, rsa3072 or rsa4096")]
+#[error("unknown key type `{0}`; use p256, p384, p521, ed25519, rsa2048, rsa3072 or rsa4096")]
 pub struct UnknownKeyAlgorithm(String);
 
 impl FromStr for KeyAlgorithm {
@@ -90,25 +97,76 @@ impl FromStr for KeyAlgorithm {
 pub enum KeyFault {
     /// Not a key of a form and type that can be used here.
     #[error(
-        "not a usable {0} private key: P-256, P-384, Ed25519 and RSA of 2048, 3072 or 4096 bits are supported"
+        "not a usable {0} private key: P-256, P-384, P-521, Ed25519 and RSA of 2048, 3072 or 4096 bits are \
+         supported"
     )]
     Unusable(&'static str),
     /// The provider could not sign or encode.
     #[error("the cryptographic provider refused to {0}")]
     Provider(&'static str),
+    /// The token that holds the key did not sign.
+    #[error("the token that holds the key did not sign: {0}")]
+    Token(String),
 }
 
-enum Signer {
+enum Half {
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair),
+    /// No key that the provider signs with.
+    Foreign(Foreign),
+}
+
+/// A key that is certified and written to a file, and that nothing here signs with.
+struct Foreign {
+    public: Vec<u8>,
+    /// SubjectPublicKeyInfo, DER.
+    info: Vec<u8>,
+    /// PKCS#8, DER.
+    private: Vec<u8>,
+}
+
+/// Whatever signs for an authority: a key in memory, or one that a token holds and never gives away.
+pub trait Signer: Send + Sync + fmt::Debug {
+    /// The content of the subjectPublicKey BIT STRING (RFC 5280 section 4.1.2.7).
+    fn public_key(&self) -> Vec<u8>;
+
+    /// SubjectPublicKeyInfo, DER.
+    fn public_key_info(&self) -> Vec<u8>;
+
+    /// AlgorithmIdentifier of the signatures it makes in certificates, DER.
+    fn signature_algorithm(&self) -> Vec<u8>;
+
+    /// Signs for a certificate, in the form that certificates carry.
+    ///
+    /// # Errors
+    /// When whatever holds the key refuses.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyFault>;
+}
+
+impl Signer for PrivateKey {
+    fn public_key(&self) -> Vec<u8> {
+        self.public.clone()
+    }
+
+    fn public_key_info(&self) -> Vec<u8> {
+        self.subject_public_key_info()
+    }
+
+    fn signature_algorithm(&self) -> Vec<u8> {
+        PrivateKey::signature_algorithm(self).to_vec()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
+        PrivateKey::sign(self, message)
+    }
 }
 
 /// A private key with its public half at hand. Prints as its type only.
 pub struct PrivateKey {
     algorithm: KeyAlgorithm,
     public: Vec<u8>,
-    signer: Signer,
+    signer: Half,
 }
 
 impl fmt::Debug for PrivateKey {
@@ -117,61 +175,67 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-const P256_CURVE: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-const P384_CURVE: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+/// The curves of the key types that can be chosen: the provider's name, the curve's OID and its size in bits.
+const CURVES: [(KeyAlgorithm, &EcdsaSigningAlgorithm, &[u8], usize); 3] = [
+    (KeyAlgorithm::P256, &ECDSA_P256_SHA256_ASN1_SIGNING, oid::P256, 256),
+    (KeyAlgorithm::P384, &ECDSA_P384_SHA384_ASN1_SIGNING, oid::P384, 384),
+    (KeyAlgorithm::P521, &ECDSA_P521_SHA512_ASN1_SIGNING, oid::P521, 521),
+];
 
 impl PrivateKey {
     /// The key that belongs to this seed, label and index.
     ///
     /// # Errors
-    /// When the provider refuses; with 2^-32 probability per attempt a candidate scalar is out of range, and the
-    /// next one is taken.
+    /// When the provider refuses, or the type is [`KeyAlgorithm::Other`].
     pub fn derive(seed: &Seed, label: &str, index: u64, algorithm: KeyAlgorithm) -> Result<Self, KeyFault> {
         match algorithm {
-            KeyAlgorithm::P256 => Self::derive_ec(seed, label, index, &ECDSA_P256_SHA256_ASN1_SIGNING),
-            KeyAlgorithm::P384 => Self::derive_ec(seed, label, index, &ECDSA_P384_SHA384_ASN1_SIGNING),
+            KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 => {
+                Self::derive_ec(seed, label, index, algorithm)
+            }
             KeyAlgorithm::Ed25519 => Ed25519KeyPair::from_seed_unchecked(&seed.draw(label, index, 0))
-                .map(|pair| Self::new(KeyAlgorithm::Ed25519, Signer::Ed25519(pair)))
+                .map(|pair| Self::new(KeyAlgorithm::Ed25519, Half::Ed25519(pair)))
                 .map_err(|_| KeyFault::Provider("derive an Ed25519 key")),
-            rsa => Self::derive_rsa(seed.draw(label, index, 0), rsa),
+            KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => {
+                Self::derive_rsa(seed.draw(label, index, 0), algorithm)
+            }
+            KeyAlgorithm::Other => Err(KeyFault::Provider("derive a key of no particular type")),
         }
+    }
+
+    /// A key that nothing here signs with, from its public half, its SubjectPublicKeyInfo and its PKCS#8 form.
+    pub(crate) fn foreign(public: Vec<u8>, info: Vec<u8>, private: Vec<u8>) -> Self {
+        Self::new(KeyAlgorithm::Other, Half::Foreign(Foreign { public, info, private }))
     }
 
     /// The key of an authority: derived from the seed, but for RSA, where deriving takes 0.5 s (2048 bits) to 15 s
     /// (4096 bits) and nothing needs an authority's key to repeat; those are fresh from the provider.
     pub fn authority(seed: &Seed, label: &str, algorithm: KeyAlgorithm) -> Result<Self, KeyFault> {
+        match algorithm.rsa_bits() {
+            Some(_) => Self::fresh_rsa(algorithm),
+            None => Self::derive(seed, label, 0, algorithm),
+        }
+    }
+
+    /// An RSA key from the provider's own randomness.
+    pub(crate) fn fresh_rsa(algorithm: KeyAlgorithm) -> Result<Self, KeyFault> {
         let size = match algorithm {
             KeyAlgorithm::Rsa2048 => KeySize::Rsa2048,
             KeyAlgorithm::Rsa3072 => KeySize::Rsa3072,
             KeyAlgorithm::Rsa4096 => KeySize::Rsa4096,
-            other => return Self::derive(seed, label, 0, other),
+            _ => return Err(KeyFault::Provider("generate an RSA key of another type")),
         };
         RsaKeyPair::generate(size)
-            .map(|pair| Self::new(algorithm, Signer::Rsa(pair)))
+            .map(|pair| Self::new(algorithm, Half::Rsa(pair)))
             .map_err(|_| KeyFault::Provider("generate an RSA key"))
     }
 
-    fn derive_ec(
-        seed: &Seed,
-        label: &str,
-        index: u64,
-        algorithm: &'static EcdsaSigningAlgorithm,
-    ) -> Result<Self, KeyFault> {
-        let (name, curve, size) = if *algorithm == ECDSA_P256_SHA256_ASN1_SIGNING {
-            (KeyAlgorithm::P256, P256_CURVE, 32)
-        } else {
-            (KeyAlgorithm::P384, P384_CURVE, 48)
-        };
-        // 64 candidates of which each is out of range with a chance of at most 2^-32.
-        for attempt in 0..64 {
-            let mut scalar = [0; 64];
-            scalar[..32].copy_from_slice(&seed.draw(label, index, 2 * attempt));
-            scalar[32..].copy_from_slice(&seed.draw(label, index, 2 * attempt + 1));
-            if let Ok(pair) = EcdsaKeyPair::from_private_key_der(algorithm, &sec1(&scalar[..size], curve)) {
-                return Ok(Self::new(name, Signer::Ecdsa(pair)));
-            }
-        }
-        Err(KeyFault::Provider("derive an ECDSA key"))
+    fn derive_ec(seed: &Seed, label: &str, index: u64, algorithm: KeyAlgorithm) -> Result<Self, KeyFault> {
+        let known = CURVES.into_iter().find(|(name, ..)| *name == algorithm);
+        let (_, provider, curve, bits) = known.ok_or(KeyFault::Provider("derive an ECDSA key"))?;
+        from_scalar(seed, label, index, bits, |scalar| {
+            let pair = EcdsaKeyPair::from_private_key_der(provider, &sec1(scalar, curve)).ok()?;
+            Some(Self::new(algorithm, Half::Ecdsa(pair)))
+        })
     }
 
     fn derive_rsa(seed: [u8; 32], algorithm: KeyAlgorithm) -> Result<Self, KeyFault> {
@@ -180,29 +244,27 @@ impl PrivateKey {
         let made = rsa::RsaPrivateKey::new(&mut stream, bits).ok().and_then(|k| k.to_pkcs1_der().ok());
         let made = made.ok_or(KeyFault::Provider("derive an RSA key"))?;
         RsaKeyPair::from_der(made.as_bytes())
-            .map(|pair| Self::new(algorithm, Signer::Rsa(pair)))
+            .map(|pair| Self::new(algorithm, Half::Rsa(pair)))
             .map_err(|_| KeyFault::Provider("use a derived RSA key"))
     }
 
-    fn new(algorithm: KeyAlgorithm, signer: Signer) -> Self {
+    fn new(algorithm: KeyAlgorithm, signer: Half) -> Self {
         let public = match &signer {
-            Signer::Ecdsa(pair) => pair.public_key().as_ref().to_vec(),
-            Signer::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
-            Signer::Rsa(pair) => pair.public_key().as_ref().to_vec(),
+            Half::Ecdsa(pair) => pair.public_key().as_ref().to_vec(),
+            Half::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
+            Half::Rsa(pair) => pair.public_key().as_ref().to_vec(),
+            Half::Foreign(key) => key.public.clone(),
         };
         PrivateKey { algorithm, public, signer }
     }
 
     /// Reads PKCS#8 (RFC 5958), unencrypted.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyFault> {
-        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der) {
-            return Ok(Self::new(KeyAlgorithm::P256, Signer::Ecdsa(pair)));
-        }
-        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, der) {
-            return Ok(Self::new(KeyAlgorithm::P384, Signer::Ecdsa(pair)));
+        if let Some(key) = Self::from_curve(|curve| EcdsaKeyPair::from_pkcs8(curve, der).ok()) {
+            return Ok(key);
         }
         if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
-            return Ok(Self::new(KeyAlgorithm::Ed25519, Signer::Ed25519(pair)));
+            return Ok(Self::new(KeyAlgorithm::Ed25519, Half::Ed25519(pair)));
         }
         let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| KeyFault::Unusable("PKCS#8"))?;
         Self::from_rsa(pair, "PKCS#8")
@@ -210,12 +272,15 @@ impl PrivateKey {
 
     /// Reads SEC1 (RFC 5915).
     pub fn from_sec1(der: &[u8]) -> Result<Self, KeyFault> {
-        if let Ok(pair) = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, der) {
-            return Ok(Self::new(KeyAlgorithm::P256, Signer::Ecdsa(pair)));
-        }
-        EcdsaKeyPair::from_private_key_der(&ECDSA_P384_SHA384_ASN1_SIGNING, der)
-            .map(|pair| Self::new(KeyAlgorithm::P384, Signer::Ecdsa(pair)))
-            .map_err(|_| KeyFault::Unusable("SEC1"))
+        Self::from_curve(|curve| EcdsaKeyPair::from_private_key_der(curve, der).ok())
+            .ok_or(KeyFault::Unusable("SEC1"))
+    }
+
+    /// The key of the first curve that `read` makes one of.
+    fn from_curve(read: impl Fn(&'static EcdsaSigningAlgorithm) -> Option<EcdsaKeyPair>) -> Option<Self> {
+        CURVES
+            .into_iter()
+            .find_map(|(name, provider, ..)| read(provider).map(|pair| Self::new(name, Half::Ecdsa(pair))))
     }
 
     /// Reads PKCS#1 (RFC 8017).
@@ -226,7 +291,7 @@ impl PrivateKey {
     fn from_rsa(pair: RsaKeyPair, form: &'static str) -> Result<Self, KeyFault> {
         let bits = pair.public_modulus_len() * 8;
         let found = KeyAlgorithm::ALL.into_iter().find(|a| a.rsa_bits() == Some(bits));
-        Ok(Self::new(found.ok_or(KeyFault::Unusable(form))?, Signer::Rsa(pair)))
+        Ok(Self::new(found.ok_or(KeyFault::Unusable(form))?, Half::Rsa(pair)))
     }
 
     /// The key's type.
@@ -241,37 +306,47 @@ impl PrivateKey {
 
     /// SubjectPublicKeyInfo, DER.
     pub fn subject_public_key_info(&self) -> Vec<u8> {
-        let algorithm = der::tlv(der::SEQUENCE, &[spki_algorithm(self.algorithm)]);
-        der::tlv(der::SEQUENCE, &[&algorithm, &der::bit_string(&self.public)])
+        let algorithm = match (&self.signer, self.algorithm) {
+            (Half::Foreign(key), _) => return key.info.clone(),
+            (_, KeyAlgorithm::P256) => ec_algorithm(oid::P256),
+            (_, KeyAlgorithm::P384) => ec_algorithm(oid::P384),
+            (_, KeyAlgorithm::P521) => ec_algorithm(oid::P521),
+            (Half::Ed25519(_), _) => der::tlv(der::OID, &[oid::ED25519]),
+            (Half::Rsa(_) | Half::Ecdsa(_), _) => RSA_ENCRYPTION.to_vec(),
+        };
+        public_key_info(&algorithm, &self.public)
     }
 
-    /// AlgorithmIdentifier of the signatures this key makes in certificates, DER.
+    /// AlgorithmIdentifier of the signatures this key makes in certificates, DER; empty where it makes none.
     pub(crate) fn signature_algorithm(&self) -> &'static [u8] {
         match self.algorithm {
             KeyAlgorithm::P256 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
             KeyAlgorithm::P384 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03],
+            KeyAlgorithm::P521 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04],
             KeyAlgorithm::Ed25519 => &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70],
             KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => {
                 &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00]
             }
+            KeyAlgorithm::Other => &[],
         }
     }
 
     /// Signs for a certificate: ECDSA with the curve's digest, Ed25519, or RSA PKCS#1 v1.5 with SHA-256.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
         match &self.signer {
-            Signer::Rsa(_) => self.sign_rsa(&RSA_PKCS1_SHA256, message),
-            Signer::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
-            Signer::Ecdsa(pair) => pair
+            Half::Rsa(_) => self.sign_rsa(&RSA_PKCS1_SHA256, message),
+            Half::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Half::Ecdsa(pair) => pair
                 .sign(&SystemRandom::new(), message)
                 .map(|s| s.as_ref().to_vec())
                 .map_err(|_| KeyFault::Provider("sign")),
+            Half::Foreign(_) => Err(KeyFault::Provider("sign with a key of this type")),
         }
     }
 
     /// Signs with an RSA padding of the caller's choice, as TLS 1.3 needs.
     pub fn sign_rsa(&self, padding: &'static dyn RsaEncoding, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
-        let Signer::Rsa(pair) = &self.signer else {
+        let Half::Rsa(pair) = &self.signer else {
             return Err(KeyFault::Provider("make an RSA signature with another type of key"));
         };
         let mut signature = vec![0; pair.public_modulus_len()];
@@ -284,36 +359,57 @@ impl PrivateKey {
     pub fn to_pkcs8(&self) -> Result<Vec<u8>, KeyFault> {
         let fault = |_| KeyFault::Provider("encode a key");
         match &self.signer {
-            Signer::Ecdsa(pair) => pair.to_pkcs8v1().map(|d| d.as_ref().to_vec()).map_err(fault),
-            Signer::Ed25519(pair) => pair.to_pkcs8v1().map(|d| d.as_ref().to_vec()).map_err(fault),
-            Signer::Rsa(pair) => {
+            Half::Ecdsa(pair) => pair.to_pkcs8v1().map(|d| d.as_ref().to_vec()).map_err(fault),
+            Half::Ed25519(pair) => pair.to_pkcs8v1().map(|d| d.as_ref().to_vec()).map_err(fault),
+            Half::Rsa(pair) => {
                 let encoded: Pkcs8V1Der<'_> = pair.as_der().map_err(fault)?;
                 Ok(encoded.as_ref().to_vec())
             }
+            Half::Foreign(key) => Ok(key.private.clone()),
         }
     }
 }
 
+/// What the scalar that belongs to a seed, label and index makes on a curve of `bits` bits.
+///
+/// # Errors
+/// When none of 64 candidates makes anything; each is out of the curve's range with a chance of at most 2^-32.
+pub(crate) fn from_scalar<T>(
+    seed: &Seed,
+    label: &str,
+    index: u64,
+    bits: usize,
+    make: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T, KeyFault> {
+    const CANDIDATES: u32 = 64;
+    let size = bits.div_ceil(8);
+    let candidate = |attempt| {
+        let mut scalar = [0; 96];
+        scalar[..32].copy_from_slice(&seed.draw(label, index, 2 * attempt));
+        scalar[32..64].copy_from_slice(&seed.draw(label, index, 2 * attempt + 1));
+        if size > 64 {
+            scalar[64..].copy_from_slice(&seed.draw(label, index, 2 * CANDIDATES + attempt));
+        }
+        scalar[0] &= 0xff >> (8 * size - bits);
+        make(&scalar[..size])
+    };
+    (0..CANDIDATES).find_map(candidate).ok_or(KeyFault::Provider("derive an ECDSA key"))
+}
+
 /// ECPrivateKey with parameters and without public key (RFC 5915 section 3).
-fn sec1(scalar: &[u8], curve: &[u8]) -> Vec<u8> {
+pub(crate) fn sec1(scalar: &[u8], curve: &[u8]) -> Vec<u8> {
     let parameters = der::tlv(0xa0, &[&der::tlv(der::OID, &[curve])]);
     der::tlv(der::SEQUENCE, &[&[2, 1, 1], &der::tlv(der::OCTET_STRING, &[scalar]), &parameters])
 }
 
-fn spki_algorithm(algorithm: KeyAlgorithm) -> &'static [u8] {
-    match algorithm {
-        KeyAlgorithm::P256 => &[
-            0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-            0x03, 0x01, 0x07,
-        ],
-        KeyAlgorithm::P384 => {
-            &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22]
-        }
-        KeyAlgorithm::Ed25519 => &[0x06, 0x03, 0x2b, 0x65, 0x70],
-        KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => {
-            &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00]
-        }
-    }
+/// AlgorithmIdentifier of a key on a curve, DER contents (RFC 5480 section 2.1.1).
+pub(crate) fn ec_algorithm(curve: &[u8]) -> Vec<u8> {
+    [der::tlv(der::OID, &[oid::EC_PUBLIC_KEY]), der::tlv(der::OID, &[curve])].concat()
+}
+
+/// SubjectPublicKeyInfo from the contents of its AlgorithmIdentifier and the key itself (RFC 5280 section 4.1.2.7).
+pub(crate) fn public_key_info(algorithm: &[u8], public_key: &[u8]) -> Vec<u8> {
+    der::tlv(der::SEQUENCE, &[&der::tlv(der::SEQUENCE, &[algorithm]), &der::bit_string(public_key)])
 }
 
 /// Lets rcgen write certificates that this key signs.
@@ -324,8 +420,10 @@ impl rcgen::PublicKeyData for PrivateKey {
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
         match self.algorithm {
-            KeyAlgorithm::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            // rcgen writes authorities, whose keys sign; `Other` does not, and has no algorithm there.
+            KeyAlgorithm::P256 | KeyAlgorithm::Other => &rcgen::PKCS_ECDSA_P256_SHA256,
             KeyAlgorithm::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            KeyAlgorithm::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
             KeyAlgorithm::Ed25519 => &rcgen::PKCS_ED25519,
             KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
         }

@@ -4,12 +4,14 @@
 //! from the caller. No socket, clock, file or async here, so that a fleet can be minted anywhere and a verdict
 //! can be tested as of any date.
 //!
-//! - [`key`], [`seed`]: private keys, derived from a seed so that device *n* is the same device everywhere
+//! - [`key`], [`seed`]: private keys, derived from a seed so that device *n* is the same device everywhere;
+//!   [`held`]: those in a token
 //! - [`authority`]: authorities the tool makes itself (written by rcgen)
 //! - [`issuer`]: issuing under any authority, its name copied byte for byte
 //! - [`fleet`], [`defect`]: devices, good ones and bad ones on purpose
 //! - [`certificate`], [`pem`], [`files`]: reading what others made
 //! - [`verdict`]: the roll-up rule; [`possession`]: proof of possession
+//! - [`preflight`]: what a verdict means, what breaks next, and what repairs it
 
 pub mod authority;
 pub mod certificate;
@@ -17,10 +19,12 @@ pub mod defect;
 mod der;
 pub mod files;
 pub mod fleet;
+pub mod held;
 pub mod issuer;
 pub mod key;
 pub mod pem;
 pub mod possession;
+pub mod preflight;
 pub mod seed;
 pub mod signature;
 pub mod verdict;
@@ -30,5 +34,5 @@ pub use certificate::{Certificate, CertificateFault};
 pub use defect::Defect;
 pub use fleet::{DeviceIdentity, Fleet};
 pub use issuer::{IssueError, Issuer, IssuerFault};
-pub use key::{KeyAlgorithm, KeyFault, PrivateKey};
+pub use key::{KeyAlgorithm, KeyFault, PrivateKey, Signer};
 pub use seed::Seed;

@@ -1,6 +1,8 @@
 //! PEM text (RFC 7468): found in a file with the line each block starts on, and written.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::fmt;
+use std::iter::Peekable;
 
 /// One block of a PEM file.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,6 +15,13 @@ pub struct Block {
     pub line: usize,
     /// Whether header lines say that the content is encrypted (RFC 1421 `Proc-Type: 4,ENCRYPTED`).
     pub encrypted: bool,
+}
+
+/// The content may be a private key: it is never printed.
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({}, line {}, {} bytes)", self.label, self.line, self.der.len())
+    }
 }
 
 /// Why a PEM text cannot be read. Lines count from 1.
@@ -41,17 +50,37 @@ pub fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(11).any(|w| w == b"-----BEGIN ")
 }
 
-/// All blocks of a text in order; text between blocks is ignored, as RFC 7468 section 2 allows.
-pub fn blocks(text: &str) -> Result<Vec<Block>, PemFault> {
-    let mut blocks = Vec::new();
+/// What a text holds, the broken parts of it too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Its blocks in order; one that is broken ends where the next begins.
+    pub blocks: Vec<Result<Block, PemFault>>,
+    /// The first line outside the blocks that is not empty, counted from 1.
+    pub junk: Option<usize>,
+    /// Whether lines end as on Windows, CR LF.
+    pub crlf: bool,
+}
+
+/// Every block of a text and what stands around them; nothing in it ends the search.
+pub fn scan(text: &str) -> Scan {
+    let mut found = Scan::default();
     // Some editors begin a file with a byte-order mark.
-    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let text = text.trim_start_matches('\u{feff}');
+    found.crlf = text.contains("\r\n");
+    let mut lines = text.lines().enumerate().peekable();
     while let Some((i, line)) = lines.next() {
-        if let Some(label) = boundary(line, "-----BEGIN ") {
-            blocks.push(block(label, i + 1, &mut lines)?);
+        match boundary(line, "-----BEGIN ") {
+            Some(label) => found.blocks.push(block(label, i + 1, &mut lines)),
+            None if found.junk.is_none() && !line.trim().is_empty() => found.junk = Some(i + 1),
+            None => {}
         }
     }
-    Ok(blocks)
+    found
+}
+
+/// All blocks of a text in order; text between blocks is ignored, as RFC 7468 section 2 allows.
+pub fn blocks(text: &str) -> Result<Vec<Block>, PemFault> {
+    scan(text).blocks.into_iter().collect()
 }
 
 fn boundary<'a>(line: &'a str, prefix: &str) -> Option<&'a str> {
@@ -61,11 +90,12 @@ fn boundary<'a>(line: &'a str, prefix: &str) -> Option<&'a str> {
 fn block<'a>(
     label: &str,
     line: usize,
-    lines: &mut impl Iterator<Item = (usize, &'a str)>,
+    lines: &mut Peekable<impl Iterator<Item = (usize, &'a str)>>,
 ) -> Result<Block, PemFault> {
     let mut content = String::new();
     let mut encrypted = label == "ENCRYPTED PRIVATE KEY";
-    for (_, text) in lines {
+    // What begins before this block has ended is a block of its own.
+    while let Some((_, text)) = lines.next_if(|(_, text)| boundary(text, "-----BEGIN ").is_none()) {
         if let Some(end) = boundary(text, "-----END ") {
             let der = (end == label).then(|| STANDARD.decode(&content));
             let der = der.ok_or_else(|| PemFault::Truncated { line, label: label.to_owned() })?;
@@ -134,6 +164,36 @@ mod tests {
         assert_eq!(blocks(&cut).err(), Some(PemFault::Truncated { line: 2, label: label() }));
         let garbled = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
         assert_eq!(blocks(garbled).err(), Some(PemFault::NotBase64 { line: 1, label: label() }));
+    }
+
+    #[test]
+    fn one_broken_block_does_not_hide_the_others() {
+        let (a, b) = (encode("A", &[1; 90]), encode("B", &[2]));
+        let cut = &a[..a.len() - 20];
+        for (text, faults) in [
+            (format!("{cut}\n{b}"), [true, false]),
+            (format!("{b}{cut}"), [false, true]),
+            (format!("-----BEGIN A-----\n***\n-----END A-----\n{b}"), [true, false]),
+            (format!("-----BEGIN A-----\n-----END C-----\n{b}"), [true, false]),
+        ] {
+            let found: Vec<bool> = scan(&text).blocks.iter().map(Result::is_err).collect();
+            assert_eq!(found, faults, "{text}");
+        }
+    }
+
+    #[test]
+    fn junk_and_line_ends_are_noticed() {
+        let a = encode("A", &[1; 90]);
+        for (text, junk, crlf) in [
+            (a.clone(), None, false),
+            (format!("\n \n{a}\n"), None, false),
+            (format!("{a}\nsubject=CN = x\n"), Some(6), false),
+            (format!("Bag Attributes\n{a}"), Some(1), false),
+            (a.replace('\n', "\r\n"), None, true),
+        ] {
+            let found = scan(&text);
+            assert_eq!((found.junk, found.crlf), (junk, crlf), "{text:?}");
+        }
     }
 
     #[test]

@@ -2,8 +2,11 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 use sim_identity::fleet::FleetPlan;
-use sim_identity::verdict::{Check, Entry, SignatureMemo, Trust, Verdict, judge};
-use sim_identity::{Certificate, Defect, Fleet, Hierarchy, HierarchyPlan, Issuer, KeyAlgorithm, Seed};
+use sim_identity::verdict::{
+    Asked, Check, Entry, Goal, IndividualCredential, IndividualEntry, Judgement, Rules, SignatureMemo, Trust,
+    Verdict, admit, judge,
+};
+use sim_identity::{Certificate, Fleet, Hierarchy, HierarchyPlan, Issuer, KeyAlgorithm, Seed};
 use sim_protocol::{EnrollmentGroupId, RegistrationId};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -33,20 +36,30 @@ fn group(name: &str) -> EnrollmentGroupId {
 }
 
 fn entry(name: &str, of: &Issuer, enabled: bool) -> Entry {
-    Entry { group: group(name), enabled, certificate: of.certificate().clone() }
+    Entry { group: group(name), enabled, sha256: *of.certificate().sha256() }
 }
 
 fn trust(verified: &[&Issuer], entries: Vec<Entry>) -> Trust {
     Trust { verified: verified.iter().map(|i| i.certificate().clone()).collect(), entries }
 }
 
-fn chain(world: &World, defect: Option<Defect>) -> Vec<Arc<Certificate>> {
-    let device = world.fleet.device(1, id("dev-1"), defect).expect("mints");
+fn chain(world: &World) -> Vec<Arc<Certificate>> {
+    let device = world.fleet.device(1, id("dev-1"), None).expect("mints");
     device.chain.iter().map(|c| Arc::new(Certificate::from_der(c.as_ref()).expect("reads back"))).collect()
 }
 
+fn asking<T>(goal: Goal, rules: &Rules, ask: impl FnOnce(&Asked<'_>) -> T) -> T {
+    let id = id("dev-1");
+    ask(&Asked { registration_id: Some(&id), now: NOW.unix_timestamp(), rules, goal })
+}
+
+fn judged(chain: &[Arc<Certificate>], trust: &Trust) -> Judgement {
+    let memo = SignatureMemo::default();
+    asking(Goal::Entry, &Rules::default(), |asked| judge(chain, asked, trust, &memo))
+}
+
 fn verdict_of(chain: &[Arc<Certificate>], trust: &Trust) -> (Verdict, Option<Check>) {
-    let judgement = judge(chain, &id("dev-1"), NOW.unix_timestamp(), trust, &SignatureMemo::default());
+    let judgement = judged(chain, trust);
     (judgement.verdict, judgement.trail.first().map(|d| d.check))
 }
 
@@ -54,7 +67,7 @@ fn verdict_of(chain: &[Arc<Certificate>], trust: &Trust) -> (Verdict, Option<Che
 fn the_instance_decides_over_one_and_the_same_good_chain() {
     let w = world(2, KeyAlgorithm::P256, KeyAlgorithm::P256);
     let [root, factory, line] = w.hierarchy.authorities() else { panic!("three authorities") };
-    let full = chain(&w, None);
+    let full = chain(&w);
     let accept = |name: &str| Verdict::Accept(group(name));
     let rows = [
         ("root verified, group on it", trust(&[root], vec![entry("g", root, true)]), accept("g")),
@@ -94,39 +107,79 @@ fn order_and_junk_after_the_leaf_mean_nothing() {
     let w = world(2, KeyAlgorithm::P256, KeyAlgorithm::P256);
     let other = world(1, KeyAlgorithm::P384, KeyAlgorithm::P256);
     let trust = trust(&[w.hierarchy.root()], vec![entry("g", w.hierarchy.root(), true)]);
-    let mut shuffled = chain(&w, None);
+    let mut shuffled = chain(&w);
     shuffled[1..].reverse();
-    shuffled.extend(chain(&other, None).into_iter().skip(1));
+    shuffled.extend(chain(&other).into_iter().skip(1));
     shuffled.push(shuffled[1].clone());
     assert_eq!(verdict_of(&shuffled, &trust).0, Verdict::Accept(group("g")));
-    let mut gap = chain(&w, None);
+    let mut gap = chain(&w);
     gap.remove(1);
     assert_eq!(verdict_of(&gap, &trust), (Verdict::NoVerifiedCa, Some(Check::MissingIssuer)));
 }
 
 #[test]
-fn every_defect_is_refused_for_its_own_reason() {
+fn whether_a_chain_rolls_up_is_a_question_without_groups() {
     let w = world(1, KeyAlgorithm::P256, KeyAlgorithm::P256);
-    let root = w.hierarchy.root();
-    let sibling =
-        Arc::new(w.hierarchy.sibling("closed line", &Seed::from_number(9), NOW).expect("a sibling"));
-    let w =
-        World { fleet: w.fleet.clone().with_disabled_line(sibling.clone()), hierarchy: w.hierarchy.clone() };
-    let trust =
-        trust(&[root], vec![entry("g", w.hierarchy.issuing(), true), entry("closed", &sibling, false)]);
-    for defect in Defect::ALL {
-        let expected = match defect {
-            Defect::LeafExpired => (Verdict::InvalidCertificate, Some(Check::Expired)),
-            Defect::LeafNotYetValid => (Verdict::InvalidCertificate, Some(Check::NotYetValid)),
-            Defect::LeafOnly => (Verdict::NoVerifiedCa, Some(Check::MissingIssuer)),
-            Defect::SameNameOtherKey => (Verdict::NoVerifiedCa, Some(Check::WrongKey)),
-            Defect::CnMismatch => (Verdict::CnMismatch, None),
-            Defect::LeafCaTrue => (Verdict::InvalidCertificate, Some(Check::CaFlag)),
-            Defect::GroupDisabled => (Verdict::Disabled(group("closed")), None),
-        };
-        assert_eq!(verdict_of(&chain(&w, Some(defect)), &trust), expected, "{defect}");
-        assert_eq!(defect.id().parse(), Ok(defect));
+    let full = chain(&w);
+    let memo = SignatureMemo::default();
+    for (verified, expected) in [
+        (vec![w.hierarchy.root()], Verdict::RollsUp),
+        (vec![w.hierarchy.issuing()], Verdict::RollsUp),
+        (vec![], Verdict::NoVerifiedCa),
+    ] {
+        let trust = trust(&verified.iter().map(|i| &***i).collect::<Vec<_>>(), vec![]);
+        let judgement = asking(Goal::RollUp, &Rules::default(), |asked| judge(&full, asked, &trust, &memo));
+        assert_eq!(judgement.verdict, expected);
+        let reached = judgement.path.last() == verified.first().map(|v| v.certificate());
+        assert_eq!(reached, expected.is_admitted() || verified.is_empty() && judgement.path.is_empty());
     }
+}
+
+#[test]
+fn an_individual_enrollment_decides_before_any_group() {
+    let w = world(1, KeyAlgorithm::P256, KeyAlgorithm::P256);
+    let full = chain(&w);
+    let (root, line) = (w.hierarchy.root(), w.hierarchy.issuing());
+    let trust = trust(&[root], vec![entry("g", line, true)]);
+    let own = IndividualCredential::Leaves(vec![*full[0].sha256()]);
+    let other = IndividualCredential::Leaves(vec![*full[1].sha256()]);
+    let through = |issuer: &Issuer| IndividualCredential::Authorities(vec![*issuer.certificate().sha256()]);
+    let fall_through = Rules { individual_fall_through: true, ..Rules::default() };
+    let rows = [
+        ("its own certificate", own.clone(), true, Rules::default(), Verdict::AcceptIndividual),
+        ("disabled", own, false, Rules::default(), Verdict::DisabledIndividual),
+        ("another certificate", other.clone(), true, Rules::default(), Verdict::IndividualStale),
+        ("another, and groups may decide", other, true, fall_through, Verdict::Accept(group("g"))),
+        ("its issuer", through(line), true, Rules::default(), Verdict::AcceptIndividual),
+        ("its issuer, disabled", through(line), false, Rules::default(), Verdict::DisabledIndividual),
+        ("a key", IndividualCredential::Keys, true, Rules::default(), Verdict::IndividualByKey),
+    ];
+    for (name, credential, enabled, rules, expected) in rows {
+        let entry = IndividualEntry { enabled, credential };
+        let memo = SignatureMemo::default();
+        let judgement = asking(Goal::Entry, &rules, |asked| admit(&full, asked, Some(&entry), &trust, &memo));
+        assert_eq!(judgement.verdict, expected, "{name}");
+    }
+}
+
+#[test]
+fn each_knob_of_the_path_changes_the_verdict_it_is_about() {
+    let w = world(2, KeyAlgorithm::P256, KeyAlgorithm::P256);
+    let root = w.hierarchy.root();
+    let trust = trust(&[root], vec![entry("g", root, true)]);
+    let mut unsent = chain(&w);
+    unsent.pop();
+    let memo = SignatureMemo::default();
+    let verdict = |chain: &[Arc<Certificate>], rules: &Rules| {
+        asking(Goal::Entry, rules, |asked| judge(chain, asked, &trust, &memo)).verdict
+    };
+    let accept = Verdict::Accept(group("g"));
+    assert_eq!(verdict(&unsent, &Rules::default()), accept);
+    let strict = Rules { verified_ca_must_be_presented: true, ..Rules::default() };
+    assert_eq!(verdict(&unsent, &strict), Verdict::NoVerifiedCa);
+    assert_eq!(verdict(&chain(&w), &strict), accept);
+    let short = Rules { longest_path: 1, ..Rules::default() };
+    assert_eq!(verdict(&chain(&w), &short), Verdict::NoVerifiedCa);
 }
 
 #[test]
@@ -134,7 +187,7 @@ fn leaves_of_every_key_type_pass_our_judge_and_webpki() {
     for authority in [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Ed25519, KeyAlgorithm::Rsa2048] {
         for leaf in [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Ed25519, KeyAlgorithm::Rsa2048] {
             let w = world(1, authority, leaf);
-            let full = chain(&w, None);
+            let full = chain(&w);
             let trust = trust(&[w.hierarchy.root()], vec![entry("g", w.hierarchy.issuing(), true)]);
             assert_eq!(verdict_of(&full, &trust).0, Verdict::Accept(group("g")), "{leaf} under {authority}");
             assert_eq!(
@@ -143,15 +196,6 @@ fn leaves_of_every_key_type_pass_our_judge_and_webpki() {
                 "{leaf} under {authority}"
             );
         }
-    }
-}
-
-#[test]
-fn webpki_refuses_the_expired_and_the_impostor_too() {
-    let w = world(1, KeyAlgorithm::P256, KeyAlgorithm::P256);
-    for defect in [Defect::LeafExpired, Defect::SameNameOtherKey, Defect::LeafCaTrue, Defect::LeafOnly] {
-        let bad = chain(&w, Some(defect));
-        assert!(webpki_accepts(&bad, w.hierarchy.root().certificate(), NOW).is_err(), "{defect}");
     }
 }
 
@@ -194,7 +238,7 @@ fn device_n_is_the_same_device_wherever_it_is_minted() {
 fn decoys_of_the_same_name_do_not_hide_the_right_issuer() {
     let w = world(1, KeyAlgorithm::P256, KeyAlgorithm::P256);
     let trust = trust(&[w.hierarchy.root()], vec![entry("g", w.hierarchy.issuing(), true)]);
-    let good = chain(&w, None);
+    let good = chain(&w);
     // The same seed gives the same names; another key type gives other keys.
     let decoys: Vec<_> = [KeyAlgorithm::P384, KeyAlgorithm::Ed25519]
         .map(|key| world(1, key, KeyAlgorithm::P256).hierarchy.issuing().certificate().clone())

@@ -3,13 +3,13 @@
 use super::{Caller, Registrar, Way, locked};
 use crate::allocation::{self, AllocationEntry};
 use crate::control::Snapshot;
-use crate::enrollments::{Credential, Group, Individual, trust_of};
+use crate::enrollments::{Credential, Group, Individual};
 use crate::faults::Effects;
 use crate::ledger::Route;
 use crate::trace::Asked;
 use sim_identity::Certificate;
 use sim_identity::certificate::{CommonName, sha256};
-use sim_identity::verdict::{Judgement, Trust, Verdict, identity, judge};
+use sim_identity::verdict::{self, Goal, Judgement, Verdict, admit};
 use sim_protocol::RegistrationId;
 use sim_protocol::attestation::Terms;
 use sim_protocol::errors::{self, Refusal};
@@ -80,15 +80,13 @@ pub(super) fn denied(refusal: Refusal, verdict: &'static str) -> Denial {
 /// CA certificates kept parsed between registrations.
 const MAX_INTERNED: usize = 4096;
 
-/// The individual enrollment of the device holds another certificate.
-const OTHER_CERTIFICATE: &str = "individual-other-certificate";
-
 /// Dead ends kept of one judgement. The management port shows them all: a judgement's budget bounds them.
 const TRAIL: usize = 64;
 
 fn judged(judgement: &Judgement) -> Denial {
     Denial {
-        refusal: refusal_of(&judgement.verdict),
+        // Whoever is admitted or disabled is not refused with an error body.
+        refusal: judgement.verdict.refusal().unwrap_or(errors::UNAUTHORIZED),
         verdict: judgement.verdict.name(),
         check: judgement.trail.first().map(|d| d.check.code()),
         trail: judgement.trail.iter().take(TRAIL).map(ToString::to_string).collect(),
@@ -98,21 +96,6 @@ fn judged(judgement: &Judgement) -> Denial {
 /// Tells credentials apart that a device might come with.
 fn fingerprint(sha256: &[u8; 32]) -> u64 {
     sha256.iter().take(8).fold(0, |word, byte| word << 8 | u64::from(*byte))
-}
-
-/// What devices are told. Which text goes with which cause follows reports from the field; see the reference of
-/// error codes in `sim-protocol`.
-fn refusal_of(verdict: &Verdict) -> Refusal {
-    match verdict {
-        Verdict::NoVerifiedCa => errors::CA_NOT_FOUND,
-        Verdict::LeafIsEntryCertificate => errors::SIGNING_CERTIFICATE_MISMATCH,
-        Verdict::InvalidCertificate => errors::INVALID_CERTIFICATE,
-        Verdict::NoEntry | Verdict::GroupAboveVerified | Verdict::CnMismatch | Verdict::CnMissing => {
-            errors::UNAUTHORIZED
-        }
-        // Neither is refused with an error body.
-        Verdict::Accept(_) | Verdict::Disabled(_) => errors::UNAUTHORIZED,
-    }
 }
 
 impl Registrar {
@@ -218,72 +201,27 @@ impl Registrar {
             self.parse(presented).ok_or_else(|| denied(errors::INVALID_CERTIFICATE, "unreadable-leaf"))?;
         let snapshot = self.current();
         let individual = self.individuals().get(&id.key()).cloned();
-        if let Some(individual) = individual {
-            match self.by_individual(&individual, id, &chain, &snapshot, now) {
-                Err(denial)
-                    if denial.verdict == OTHER_CERTIFICATE && self.config.knobs.individual_fall_through => {}
-                decided => return decided,
+        let entry = individual.as_ref().map(|one| self.read(|control| one.entry(&control.authorities)));
+        let asked = verdict::Asked {
+            registration_id: Some(id),
+            now: now.unix_timestamp(),
+            rules: &self.config.knobs.rules,
+            goal: Goal::Entry,
+        };
+        let judgement = admit(&chain, &asked, entry.as_ref(), &snapshot.trust, &self.memo);
+        let (source, name) = match (&judgement.verdict, individual) {
+            (Verdict::AcceptIndividual | Verdict::DisabledIndividual, Some(individual)) => {
+                (Source::Individual(individual), Route::INDIVIDUAL.to_owned())
             }
-        }
-        let judgement = judge(&chain, id, now.unix_timestamp(), &snapshot.trust, &self.memo);
-        match &judgement.verdict {
-            Verdict::Accept(group) | Verdict::Disabled(group) => {
+            (Verdict::Accept(group) | Verdict::Disabled(group), _) => {
                 let source = snapshot.group(group).cloned().map(Source::Group);
                 let source = source.ok_or_else(|| denied(errors::UNAUTHORIZED, "no-entry"))?;
                 self.intern(&judgement.path[1..]);
-                Ok(self.admission(source, &chain[0], &judgement, group.to_string()))
+                (source, group.to_string())
             }
-            _ => Err(judged(&judgement)),
-        }
-    }
-
-    pub(super) fn by_individual(
-        &self,
-        individual: &Arc<Individual>,
-        id: &RegistrationId,
-        chain: &[Arc<Certificate>],
-        snapshot: &Snapshot,
-        now: OffsetDateTime,
-    ) -> Result<Admission, Denial> {
-        let leaf = &chain[0];
-        let seconds = now.unix_timestamp();
-        let admitted = |judgement: &Judgement| {
-            self.admission(
-                Source::Individual(individual.clone()),
-                leaf,
-                judgement,
-                Route::INDIVIDUAL.to_owned(),
-            )
+            _ => return Err(judged(&judgement)),
         };
-        match &individual.credential {
-            Credential::Leaves(slots) => {
-                identity(leaf, id).map_err(|verdict| judged(&Judgement::refused(verdict)))?;
-                if !slots.iter().flatten().any(|known| known == leaf) {
-                    return Err(denied(errors::INVALID_CERTIFICATE, OTHER_CERTIFICATE));
-                }
-                if !leaf.is_valid_at(seconds) {
-                    return Err(denied(errors::INVALID_CERTIFICATE, "leaf-outside-validity"));
-                }
-                if self.config.knobs.individual_chain && !leaf.is_self_issued() {
-                    // Without entries a path that reaches a verified CA ends in `NoEntry`.
-                    let verified = Trust { verified: snapshot.trust.verified.clone(), entries: Vec::new() };
-                    let judgement = judge(chain, id, seconds, &verified, &self.memo);
-                    if judgement.verdict != Verdict::NoEntry {
-                        return Err(judged(&judgement));
-                    }
-                }
-                Ok(admitted(&Judgement { path: vec![leaf.clone()], ..Judgement::refused(Verdict::NoEntry) }))
-            }
-            Credential::Keys(_) => Err(denied(errors::UNAUTHORIZED, "enrollment-by-key")),
-            Credential::References(_) | Credential::Signers(_) => {
-                let trust = self.read(|control| trust_of(individual, &control.authorities, &snapshot.trust));
-                let judgement = judge(chain, id, seconds, &trust.unwrap_or_default(), &self.memo);
-                match &judgement.verdict {
-                    Verdict::Accept(_) | Verdict::Disabled(_) => Ok(admitted(&judgement)),
-                    _ => Err(judged(&judgement)),
-                }
-            }
-        }
+        Ok(self.admission(source, &chain[0], &judgement, name))
     }
 
     pub(super) fn admission(

@@ -5,11 +5,19 @@
 //! that of the write or a later one: of two writes at once none can overtake the other. Blocking work stays on that
 //! thread.
 
-use crate::memory::{Forgotten, Touched};
+use crate::enrollments::{Credential, Document, Individual, Record};
+use crate::memory::{ControlMemory, Forgotten, IndividualMemory, Touched, pem_of, unreadable};
 use crate::registrar::Registrar;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
-use sim_identity::Seed;
+use redb::backends::InMemoryBackend;
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    ReadableTableMetadata as _, StorageBackend as _, Table, TableDefinition, TableError,
+};
+use serde::de::DeserializeOwned;
+use sim_identity::{Certificate, Seed};
+use sim_protocol::attestation::{CertificatePair, CertificateSlot, EnrollmentGroup, IndividualEnrollment};
+use sim_protocol::resource::{CertificateResponse, InstancePath};
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 #[cfg(unix)]
@@ -234,6 +242,117 @@ fn write(database: &Database, registrar: &Registrar, mut waiting: mpsc::Receiver
             let _ = done.send(kept.clone());
         }
     }
+}
+
+/// One thing that a state file keeps, as the APIs show it, and with the content of certificates that they leave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// An uploaded CA certificate.
+    Authority(CertificateResponse),
+    /// An enrollment group.
+    Group(EnrollmentGroup),
+    /// An individual enrollment.
+    Individual(Box<IndividualEnrollment>),
+}
+
+/// Reads what a mock keeps in its state file, and writes nothing: hands over its CA certificates, groups and
+/// individual enrollments and says how many registrations there are.
+///
+/// # Errors
+/// Where the file cannot be read, is no state file, or a mock has it open.
+pub fn read_state(path: &Path, take: impl FnMut(Kept)) -> Result<u64, JournalFault> {
+    let database = |reason: String| JournalFault::Database { path: path.to_owned(), reason };
+    let transaction = match Database::builder().set_cache_size(CACHE).open_read_only(path) {
+        Ok(found) => found.begin_read(),
+        Err(DatabaseError::DatabaseAlreadyOpen) => {
+            return Err(JournalFault::Locked { path: path.to_owned() });
+        }
+        // The mock did not end by itself. What it left is put in order in memory.
+        Err(DatabaseError::RepairAborted) => {
+            repaired(path).map_err(|e| database(e.to_string()))?.begin_read()
+        }
+        Err(error) => return Err(database(error.to_string())),
+    };
+    let read = transaction.map_err(redb::Error::from).and_then(|transaction| kept(&transaction, take));
+    match read.map_err(|error| database(error.to_string()))? {
+        Ok(registrations) => Ok(registrations),
+        Err(source) => Err(JournalFault::Content { path: path.to_owned(), source }),
+    }
+}
+
+/// A copy of the file in memory.
+fn repaired(path: &Path) -> Result<Database, redb::Error> {
+    let bytes = std::fs::read(path)?;
+    let memory = InMemoryBackend::new();
+    memory.set_len(bytes.len() as u64)?;
+    memory.write(0, &bytes)?;
+    Ok(Database::builder().set_cache_size(CACHE).create_with_backend(memory)?)
+}
+
+/// Hands over what is kept; the first that makes no sense ends it.
+fn kept(
+    transaction: &ReadTransaction,
+    mut take: impl FnMut(Kept),
+) -> Result<Result<u64, Forgotten>, redb::Error> {
+    // A mock makes its tables when it starts: none of them is there in a file that is begun.
+    let opened = |table: Definition| match transaction.open_table(table) {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        opened => opened.map(Some),
+    };
+    if let Some(row) = opened(CONTROL)?.map(|table| table.get(INSTANCE)).transpose()?.flatten()
+        && let Err(fault) = control(row.value(), &mut take)
+    {
+        return Ok(Err(fault));
+    }
+    if let Some(table) = opened(INDIVIDUALS)? {
+        for row in table.iter()? {
+            match individual(row?.1.value()) {
+                Ok(individual) => take(individual),
+                Err(fault) => return Ok(Err(fault)),
+            }
+        }
+    }
+    Ok(Ok(opened(REGISTRATIONS)?.map(|table| table.len()).transpose()?.unwrap_or_default()))
+}
+
+fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Forgotten> {
+    serde_json::from_str(text).map_err(|error| unreadable(what, error))
+}
+
+fn control(text: &str, take: &mut impl FnMut(Kept)) -> Result<(), Forgotten> {
+    let control = parse::<ControlMemory>("CAs and groups", text)?.control()?;
+    let collection = InstancePath::default().certificates();
+    for record in control.authorities.records() {
+        let mut response = record.response(&collection);
+        response.properties.certificate = Some(record.uploaded.clone());
+        take(Kept::Authority(response));
+    }
+    control.groups.records().values().for_each(|group| take(Kept::Group(whole(group))));
+    Ok(())
+}
+
+fn individual(text: &str) -> Result<Kept, Forgotten> {
+    let memory: IndividualMemory = parse("individual enrollment", text)?;
+    Individual::remember(memory).map(|individual| Kept::Individual(Box::new(whole(&individual))))
+}
+
+/// An enrollment's document with the certificates that answers leave out.
+fn whole<D: Document>(record: &Record<D>) -> D {
+    let mut document = record.document.clone();
+    let slot = |held: &Option<Arc<Certificate>>| {
+        held.as_ref().map(|c| CertificateSlot { certificate: Some(pem_of(c)), info: None })
+    };
+    let pair = |held: &[Option<Arc<Certificate>>; 2]| {
+        Some(CertificatePair { primary: slot(&held[0]), secondary: slot(&held[1]) })
+    };
+    let x509 = document.terms_mut().attestation.x509.get_or_insert_default();
+    match &record.credential {
+        Credential::Signers(held) => x509.signing_certificates = pair(held),
+        Credential::Leaves(held) => x509.client_certificates = pair(held),
+        Credential::References(_) => {}
+        Credential::Keys(_) => document.terms_mut().attestation.x509 = None,
+    }
+    document
 }
 
 type Rows<'t> = Table<'t, &'static str, &'static str>;

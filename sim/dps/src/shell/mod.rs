@@ -15,7 +15,7 @@ mod service;
 mod tls;
 mod webhook;
 
-pub use journal::JournalFault;
+pub use journal::{JournalFault, Kept, read_state};
 
 use crate::faults::{Cut, Effects};
 use crate::ledger::LedgerSnapshot;
