@@ -3,12 +3,13 @@
 //! Device *n* of the same seed has the same key and serial wherever and whenever it is minted, so shards and
 //! repeated runs need no shared store. ECDSA signatures are randomised: the certificates' bytes differ.
 
-use crate::defect::Defect;
+use crate::defect::{Defect, Scene, World};
 use crate::issuer::{IssueError, Issuer, Leaf};
 use crate::key::{KeyAlgorithm, PrivateKey};
 use crate::seed::Seed;
 use rustls_pki_types::CertificateDer;
 use sim_protocol::RegistrationId;
+use std::collections::HashMap;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
@@ -28,13 +29,11 @@ pub struct DeviceIdentity {
 pub struct Fleet {
     seed: Seed,
     issuer: Arc<Issuer>,
-    disabled_line: Option<Arc<Issuer>>,
+    scenes: HashMap<Defect, Arc<Scene>>,
     above: Vec<CertificateDer<'static>>,
     keys: Keys,
-    impostor: Arc<Issuer>,
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
-    now: OffsetDateTime,
 }
 
 #[derive(Clone, Debug)]
@@ -78,25 +77,35 @@ impl Fleet {
             None => Keys::Unique(plan.key),
             Some(_) => Keys::Pool(pool(&seed, plan.key, plan.key_pool.max(1))?),
         };
-        let other = PrivateKey::derive(&seed, "impostor", 0, KeyAlgorithm::P256)?;
         let above = std::iter::once(issuer.certificate()).chain(issuer.above());
         Ok(Fleet {
             above: above.map(|c| CertificateDer::from(c.der().to_vec())).collect(),
-            impostor: Arc::new(issuer.impostor(other)),
-            disabled_line: None,
+            scenes: HashMap::new(),
             seed,
             issuer,
             keys,
             not_before,
             not_after,
-            now,
         })
     }
 
-    /// The same fleet, with a line whose group is disabled, for [`Defect::GroupDisabled`].
+    /// The same fleet, able to make devices with this defect: see [`Defect::scene`].
     #[must_use]
-    pub fn with_disabled_line(self, line: Arc<Issuer>) -> Self {
-        Fleet { disabled_line: Some(line), ..self }
+    pub fn with_scene(mut self, defect: Defect, scene: Arc<Scene>) -> Self {
+        self.scenes.insert(defect, scene);
+        self
+    }
+
+    /// What was prepared for a defect.
+    pub fn scene(&self, defect: Defect) -> Option<&Arc<Scene>> {
+        self.scenes.get(&defect)
+    }
+
+    /// What the device registers as that is to have this name: a defect may decide that.
+    pub fn name(&self, wanted: String, defect: Option<Defect>) -> String {
+        let scene = defect.and_then(|defect| self.scenes.get(&defect));
+        let decided = scene.and_then(|scene| scene.rename).map(|rename| rename(&wanted));
+        decided.filter(|name| RegistrationId::new(name.as_str()).is_ok()).unwrap_or(wanted)
     }
 
     /// The authority that issues the leaves.
@@ -105,52 +114,50 @@ impl Fleet {
     }
 
     /// Device `index`, good or with one defect.
+    ///
+    /// # Errors
+    /// When its key or certificate cannot be made, or the defect was not prepared with [`Fleet::with_scene`].
     pub fn device(
         &self,
         index: u64,
         registration_id: RegistrationId,
         defect: Option<Defect>,
     ) -> Result<DeviceIdentity, IssueError> {
-        let key = self.key(index)?;
-        let line = match (defect, &self.disabled_line) {
-            (Some(Defect::GroupDisabled), Some(line)) => line,
-            (Some(Defect::SameNameOtherKey), _) => &self.impostor,
-            _ => &self.issuer,
-        };
-        let other_name = format!("other-{index}");
-        let (not_before, not_after) = match defect {
-            Some(Defect::LeafExpired) => (self.now - Duration::DAY, self.now - Duration::HOUR),
-            Some(Defect::LeafNotYetValid) => (self.now + Duration::DAY, self.now + Duration::DAY * 2),
-            _ => (self.not_before, self.not_after),
-        };
-        let leaf = line.leaf(&Leaf {
-            common_name: if defect == Some(Defect::CnMismatch) {
-                &other_name
-            } else {
-                registration_id.as_str()
-            },
-            serial: &self.seed.serial("leaf", index),
-            not_before,
-            not_after,
-            key: &key,
-            ca: defect == Some(Defect::LeafCaTrue),
-        })?;
-        let chain = self.chain(CertificateDer::from(leaf), defect);
-        Ok(DeviceIdentity { registration_id, chain, key })
+        match defect {
+            None => self.good(index, registration_id),
+            Some(defect) => Ok(self.defective(index, &registration_id, defect)?.device),
+        }
     }
 
-    fn chain(&self, leaf: CertificateDer<'static>, defect: Option<Defect>) -> Vec<CertificateDer<'static>> {
+    /// Device `index` with a defect, and an older certificate of it. Its registration id is the defect's to decide.
+    ///
+    /// # Errors
+    /// See [`Fleet::device`].
+    pub fn defective(
+        &self,
+        index: u64,
+        registration_id: &RegistrationId,
+        defect: Defect,
+    ) -> Result<World, IssueError> {
+        let unprepared = || IssueError::Writer(format!("the defect `{defect}` was not prepared"));
+        let scene = self.scenes.get(&defect).ok_or_else(unprepared)?;
+        scene.device(index, registration_id, &self.seed, self.key(index)?)
+    }
+
+    fn good(&self, index: u64, registration_id: RegistrationId) -> Result<DeviceIdentity, IssueError> {
+        let key = self.key(index)?;
+        let leaf = self.issuer.leaf(&Leaf {
+            common_name: registration_id.as_str(),
+            serial: &self.seed.serial("leaf", index),
+            not_before: self.not_before,
+            not_after: self.not_after,
+            key: &key,
+            ca: false,
+        })?;
         let mut chain = Vec::with_capacity(1 + self.above.len());
-        chain.push(leaf);
-        match (defect, &self.disabled_line) {
-            (Some(Defect::LeafOnly), _) => {}
-            (Some(Defect::GroupDisabled), Some(line)) => {
-                let above = std::iter::once(line.certificate()).chain(line.above());
-                chain.extend(above.map(|c| CertificateDer::from(c.der().to_vec())));
-            }
-            _ => chain.extend(self.above.iter().cloned()),
-        }
-        chain
+        chain.push(CertificateDer::from(leaf));
+        chain.extend(self.above.iter().cloned());
+        Ok(DeviceIdentity { registration_id, chain, key })
     }
 
     fn key(&self, index: u64) -> Result<Arc<PrivateKey>, IssueError> {
