@@ -6,7 +6,7 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use sim_dps::faults::Effects;
 use sim_dps::registrar::{Caller, Reply};
-use sim_dps::{Registrar, RegistrarConfig};
+use sim_dps::{Limits, Registrar, RegistrarConfig};
 use sim_identity::fleet::{DeviceIdentity, FleetPlan};
 use sim_identity::{Certificate, Fleet, Hierarchy, HierarchyPlan, KeyAlgorithm, Seed, pem};
 use sim_protocol::attestation::{
@@ -59,7 +59,7 @@ fn world() -> World {
     let text = |certificate: &Certificate| Some(pem::encode("CERTIFICATE", certificate.der()));
     let root = CertificateBody { certificate: text(made.root().certificate()), is_verified: Some(true) };
     let name = CaName::new("root").expect("a good name");
-    registrar.write(|c, ids| c.authorities.put(name, root, None, ids, NOW).map(drop)).expect("uploads");
+    registrar.write(|c, ids| c.authorities.put(name, root, None, &Limits::documented(), ids, NOW).map(drop)).expect("uploads");
     let primary = Some(CertificateSlot { certificate: text(made.issuing().certificate()), info: None });
     let signing_certificates = Some(CertificatePair { primary, secondary: None });
     let group_key = SharedKey::from_bytes(vec![7; 64]).expect("64 bytes");

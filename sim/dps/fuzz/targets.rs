@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sim_dps::certificates::read_uploaded;
-use sim_dps::{Instance, ServerConfig};
+use sim_dps::{Instance, Limits, ServerConfig};
 use sim_identity::certificate::CommonName;
 use sim_identity::verdict::{
     Asked, Check, Entry, Goal, Judgement, MAX_EDGES, Rules, SignatureMemo, Trust, Verdict, judge,
@@ -74,7 +74,7 @@ fn put_certificate(instance: &Instance, body: CertificateBody) {
     let name = CaName::new("root").expect("a good name");
     let put = instance
         .registrar()
-        .write(|control, ids| control.authorities.put(name, body, Some("*"), ids, now()).map(drop));
+        .write(|control, ids| control.authorities.put(name, body, Some("*"), &Limits::documented(), ids, now()).map(drop));
     drop(put);
 }
 

@@ -4,6 +4,7 @@
 //! belongs to the record, not to the key: one certificate under two names is two records.
 
 use crate::ids::Ids;
+use crate::quota::Limits;
 use sha1::{Digest as _, Sha1};
 use sim_identity::Certificate;
 use sim_identity::certificate::CommonName;
@@ -14,9 +15,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-
-/// Documented limit of CA certificates in one instance.
-pub const MAX_CERTIFICATES: usize = 25;
 
 /// One uploaded CA certificate.
 #[derive(Clone, Debug)]
@@ -62,9 +60,9 @@ pub enum CaFault {
     /// The verification certificate proves nothing.
     #[error("Proof-Of-Possession failed. {0}")]
     Possession(PossessionFault),
-    /// One more than the documented limit.
-    #[error("the limit of {MAX_CERTIFICATES} CA certificates is reached")]
-    Limit,
+    /// One more than may be kept.
+    #[error("the limit of {0} CA certificates is reached")]
+    Limit(usize),
     /// A name the service does not take.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -88,7 +86,7 @@ impl CaFault {
             CaFault::Possession(PossessionFault::OutsideValidity(_)) => (400, codes::POP_EXPIRED),
             CaFault::Possession(PossessionFault::WrongSigner { .. }) => (400, codes::POP_FAILED),
             CaFault::Possession(_) => (400, codes::POP_CODE_MISMATCH),
-            CaFault::Limit => (409, codes::LIMIT),
+            CaFault::Limit(_) => (409, codes::LIMIT),
             CaFault::Name(_) => (400, codes::NAME_INVALID),
             CaFault::Body(_) => (400, codes::CERTIFICATE_INVALID),
             CaFault::NotKept(_) => (500, codes::INTERNAL),
@@ -116,7 +114,7 @@ impl CaFault {
             CaFault::Possession(_) => {
                 "Make a certificate whose only common name is the code of the latest generate call, letter for letter."
             }
-            CaFault::Limit => "Delete a certificate that no group needs any more.",
+            CaFault::Limit(_) => "Delete a certificate that no group needs any more.",
             CaFault::Name(_) => "Take a name of letters, digits, `-`, `.` and `_`.",
             CaFault::Body(_) => "See the resource-manager specification for the body of this call.",
             CaFault::NotKept(_) => "Repeat the call; look at the mock's state file if that does not help.",
@@ -151,13 +149,14 @@ impl CaStore {
         name: CaName,
         body: CertificateBody,
         if_match: Option<&str>,
+        limits: &Limits,
         ids: &Ids,
         now: OffsetDateTime,
     ) -> Result<&CaRecord, CaFault> {
         if self.records.contains_key(&name) {
             self.writable(&name, if_match)?;
-        } else if self.records.len() >= MAX_CERTIFICATES {
-            return Err(CaFault::Limit);
+        } else if self.records.len() >= limits.certificates {
+            return Err(CaFault::Limit(limits.certificates));
         }
         let uploaded = body.certificate.unwrap_or_default();
         let record = CaRecord {
@@ -311,7 +310,10 @@ mod tests {
     impl World {
         fn upload(&mut self, verified: Option<bool>) -> CaRecord {
             let body = body(&self.ca, verified);
-            self.store.put(self.name.clone(), body, Some("*"), &self.ids, NOW).expect("uploads").clone()
+            self.store
+                .put(self.name.clone(), body, Some("*"), &Limits::documented(), &self.ids, NOW)
+                .expect("uploads")
+                .clone()
         }
 
         fn code(&mut self) -> CaRecord {
@@ -395,11 +397,18 @@ mod tests {
         let key = pem::encode("PRIVATE KEY", &[1, 2, 3]);
         let body_with_key = CertificateBody { certificate: Some(STANDARD.encode(key)), is_verified: None };
         let name = w.name.clone();
-        assert_eq!(w.store.put(name, body_with_key, None, &w.ids, NOW).err(), Some(CaFault::PrivateKey));
-        for i in 0..=MAX_CERTIFICATES {
+        assert_eq!(
+            w.store.put(name, body_with_key, None, &Limits::documented(), &w.ids, NOW).err(),
+            Some(CaFault::PrivateKey)
+        );
+        let limits = Limits::documented();
+        for i in 0..=limits.certificates {
             let name = CaName::new(format!("ca-{i}")).expect("a good name");
-            let put = w.store.put(name, body(&w.ca, None), None, &w.ids, NOW).map(|_| ());
-            assert_eq!(put, if i < MAX_CERTIFICATES { Ok(()) } else { Err(CaFault::Limit) });
+            let put = w.store.put(name, body(&w.ca, None), None, &limits, &w.ids, NOW).map(|_| ());
+            assert_eq!(
+                put,
+                if i < limits.certificates { Ok(()) } else { Err(CaFault::Limit(limits.certificates)) }
+            );
         }
     }
 }

@@ -75,9 +75,9 @@ impl World {
         let pem = pem::encode("CERTIFICATE", self.root.certificate().der());
         let body = CertificateBody { certificate: Some(pem), is_verified: Some(verified) };
         let name = CaName::new("root").expect("a good name");
-        let put = self
-            .registrar
-            .write(|control, ids| control.authorities.put(name, body, Some("*"), ids, NOW).map(drop));
+        let put = self.registrar.write(|control, ids| {
+            control.authorities.put(name, body, Some("*"), &Limits::documented(), ids, NOW).map(drop)
+        });
         put.expect("uploads");
     }
 

@@ -26,6 +26,7 @@ pub mod pem;
 pub mod possession;
 pub mod preflight;
 pub mod seed;
+mod shown;
 pub mod signature;
 pub mod verdict;
 

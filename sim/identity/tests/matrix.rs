@@ -209,6 +209,20 @@ fn a_root_that_allows_no_ca_below_it_leaves_no_room_and_says_so() {
 }
 
 #[test]
+fn no_certificate_is_in_two_groups_of_a_row() {
+    let found = Disagreements::among(|case| {
+        let mut members: Vec<_> = case.trust.entries.iter().map(|entry| entry.sha256).collect();
+        members.sort_unstable();
+        let all = members.len();
+        members.dedup();
+        // The one row that is about this.
+        let meant = case.defect.diagnostic() == Some("entry-duplicate");
+        (!meant && members.len() < all).then(|| format!("{all} entries, {} certificates", members.len()))
+    });
+    found.are_none("the service, which refuses the second group,");
+}
+
+#[test]
 fn a_refusal_names_the_fault_of_its_row() {
     let of_judge: HashSet<&str> = Check::ALL.iter().map(|check| check.code()).collect();
     let found = Disagreements::among(|case| {

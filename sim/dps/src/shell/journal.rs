@@ -11,7 +11,7 @@ use crate::registrar::Registrar;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use redb::backends::InMemoryBackend;
 use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable as _,
     ReadableTableMetadata as _, StorageBackend as _, Table, TableDefinition, TableError,
 };
 use serde::de::DeserializeOwned;
@@ -262,22 +262,27 @@ pub enum Kept {
 /// Where the file cannot be read, is no state file, or a mock has it open.
 pub fn read_state(path: &Path, take: impl FnMut(Kept)) -> Result<u64, JournalFault> {
     let database = |reason: String| JournalFault::Database { path: path.to_owned(), reason };
-    let transaction = match Database::builder().set_cache_size(CACHE).open_read_only(path) {
-        Ok(found) => found.begin_read(),
+    // The database is closed with its handle, whatever still reads from it.
+    let read = match Database::builder().set_cache_size(CACHE).open_read_only(path) {
+        Ok(found) => read_kept(&found, take),
         Err(DatabaseError::DatabaseAlreadyOpen) => {
             return Err(JournalFault::Locked { path: path.to_owned() });
         }
         // The mock did not end by itself. What it left is put in order in memory.
-        Err(DatabaseError::RepairAborted) => {
-            repaired(path).map_err(|e| database(e.to_string()))?.begin_read()
-        }
-        Err(error) => return Err(database(error.to_string())),
+        Err(DatabaseError::RepairAborted) => repaired(path).and_then(|found| read_kept(&found, take)),
+        Err(error) => Err(error.into()),
     };
-    let read = transaction.map_err(redb::Error::from).and_then(|transaction| kept(&transaction, take));
     match read.map_err(|error| database(error.to_string()))? {
         Ok(registrations) => Ok(registrations),
         Err(source) => Err(JournalFault::Content { path: path.to_owned(), source }),
     }
+}
+
+fn read_kept(
+    database: &impl ReadableDatabase,
+    take: impl FnMut(Kept),
+) -> Result<Result<u64, Forgotten>, redb::Error> {
+    kept(&database.begin_read()?, take)
 }
 
 /// A copy of the file in memory.

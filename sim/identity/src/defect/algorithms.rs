@@ -85,7 +85,7 @@ pub(super) const ROWS: &[Row] = &[
         )
         .diagnosed("chain-size"),
     accepted("alg-rsa2048-e3", |w| {
-        let scene = admitted(line(w, "alg-rsa2048-e3", odd::exponent_3()?)?);
+        let scene = line(w, "alg-rsa2048-e3", odd::exponent_3()?)?;
         Ok(Scene { leaf_key: Some(OddKey::Exponent3), ..scene })
     })
     .says(

@@ -74,7 +74,7 @@ const RENAME: &str = "Reissue the device certificate with names that its CAs' co
 
 pub(super) const CONSTRAINT_ROWS: &[Row] = &[
     constrained("nc-dns-ok", Expected::Accept, Others::are(true, true), |w| {
-        let line = admitted(w, "nc-dns-ok", permits(dns("contoso.example")))?;
+        let line = below(w, "nc-dns-ok", permits(dns("contoso.example")))?;
         Ok(line.with_leaf(|d| d.with(alternative("device.contoso.example"))))
     })
     .says("its DNS name lies within the constraint of its CA", NOTHING),
@@ -85,12 +85,12 @@ pub(super) const CONSTRAINT_ROWS: &[Row] = &[
     .says("its DNS name lies outside the one that its CA permits", RENAME)
     .diagnosed("nc-violation"),
     constrained("nc-dns-no-san", Expected::Accept, Others::are(true, true), |w| {
-        let line = admitted(w, "nc-dns-no-san", permits(dns("contoso.example")))?;
+        let line = below(w, "nc-dns-no-san", permits(dns("contoso.example")))?;
         Ok(Scene { rename: Some(|id| id.replace('.', "-")), ..line })
     })
     .says("its CA constrains DNS names, of which it has none", NOTHING),
     constrained("nc-dns-cn-looks-like-dns", Expected::Accept, Others::are(false, true), |w| {
-        let line = admitted(w, "nc-dns-cn-looks-like-dns", permits(dns("contoso.example")))?;
+        let line = below(w, "nc-dns-cn-looks-like-dns", permits(dns("contoso.example")))?;
         Ok(Scene { rename: Some(|id| format!("{}.evil.example", tail(id, 115))), ..line })
     })
     .says(
@@ -106,7 +106,7 @@ pub(super) const CONSTRAINT_ROWS: &[Row] = &[
     .says("its DNS name is one that its CA excludes", RENAME)
     .diagnosed("nc-violation"),
     constrained("nc-dn-ok", Expected::Accept, Others::are(true, false), |w| {
-        let line = admitted(w, "nc-dn-ok", permits(organization(b"rollcall")))?;
+        let line = below(w, "nc-dn-ok", permits(organization(b"rollcall")))?;
         Ok(Scene { subject: |id| device_of(b"rollcall", id), ..line })
     })
     .says(
@@ -170,13 +170,6 @@ fn with(w: &Workshop, extension: Ext) -> Result<Scene, IssueError> {
 /// Devices of a CA below the verified root that has one more extension.
 fn below(w: &Workshop, label: &str, extension: Ext) -> Result<Scene, IssueError> {
     Ok(w.below_root(&w.line(label, |d| d.with(extension))?))
-}
-
-/// The same with an enabled group on that CA.
-fn admitted(w: &Workshop, label: &str, extension: Ext) -> Result<Scene, IssueError> {
-    let scene = below(w, label, extension)?;
-    let line = scene.issuer.clone();
-    Ok(scene.with_group(&line))
 }
 
 /// Devices of a CA with a group, below a verified root that is wrong.

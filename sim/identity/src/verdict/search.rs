@@ -111,7 +111,13 @@ impl<'a> Search<'a> {
                     self.grow(path);
                     path.pop();
                 }
-                Err(check) => self.note(path, check, Some(issuer)),
+                Err(check) => {
+                    self.note(path, check, Some(issuer));
+                    // What is used up is used up for the others, too.
+                    if check == Check::Budget {
+                        break;
+                    }
+                }
             }
         }
         if !grew {

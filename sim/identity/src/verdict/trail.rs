@@ -1,6 +1,7 @@
 //! Ways that led nowhere: what was looked for, what was found, and why it would not do.
 
 use crate::certificate::{Certificate, Irregularity};
+use crate::shown::{cut, digits};
 use std::fmt;
 use std::sync::Arc;
 
@@ -246,33 +247,22 @@ impl DeadEnd {
 
     /// The key id that was looked for, hexadecimal, where the element names one.
     pub fn key_id(&self) -> Option<String> {
-        self.element.authority_key_id().map(hex)
+        self.element.authority_key_id().map(digits)
     }
 }
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Names in sentences end after this many characters: what a stranger presents may be of any length.
-const LONGEST_SHOWN: usize = 200;
 
 /// A name as sentences quote it.
-fn quoted(name: &str) -> String {
-    match name.char_indices().nth(LONGEST_SHOWN) {
-        None => format!("`{name}`"),
-        Some((end, _)) => format!("`{}…`", &name[..end]),
-    }
+fn quoted(name: String) -> String {
+    format!("`{}`", cut(name))
 }
 
 impl fmt::Display for DeadEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let element = quoted(&self.element.subject());
+        let element = quoted(self.element.subject());
         let why = self.check.because();
         match (&self.candidate, self.check) {
             (None, Check::MissingIssuer) => {
-                let issuer = quoted(&self.element.issuer());
+                let issuer = quoted(self.element.issuer());
                 let key = self.key_id().map(|k| format!(" with key id {k}")).unwrap_or_default();
                 write!(
                     f,
@@ -284,12 +274,12 @@ impl fmt::Display for DeadEnd {
             }
             (None, _) => write!(f, "{element} cannot be used: {why}"),
             (Some(candidate), Check::WrongKey) => {
-                let found = quoted(&candidate.subject());
+                let found = quoted(candidate.subject());
                 write!(f, "looked for the issuer of {element}{}; found {found}", key_text(self.key_id()))?;
-                write!(f, "{}, but {why}", key_text(candidate.subject_key_id().map(hex)))
+                write!(f, "{}, but {why}", key_text(candidate.subject_key_id().map(digits)))
             }
             (Some(candidate), _) => {
-                let found = quoted(&candidate.subject());
+                let found = quoted(candidate.subject());
                 write!(f, "looked for the issuer of {element}; found {found}, but {why}")
             }
         }

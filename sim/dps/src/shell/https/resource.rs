@@ -139,12 +139,13 @@ async fn change(
     let upload = if let Verb::Upload = verb { Some(parse::<PutCertificate>(body)?.body()) } else { None };
     let proof =
         if let Verb::Verify = verb { parse::<VerifyCertificate>(body)?.certificate } else { String::new() };
-    let lifetime = app.service.registrar.config().knobs.code_lifetime;
+    let config = app.service.registrar.config();
+    let (limits, lifetime) = (config.limits, config.knobs.code_lifetime);
     let (if_match, now) = (if_match(headers), clock::now());
     let written = app.service.write(|control: &mut Control, ids: &Ids| {
         let store = &mut control.authorities;
         match upload {
-            Some(upload) => store.put(name, upload, if_match, ids, now),
+            Some(upload) => store.put(name, upload, if_match, &limits, ids, now),
             None if matches!(verb, Verb::GenerateCode) => store.generate_code(&name, if_match, ids, now),
             None => store.verify(&name, &proof, if_match, lifetime, ids, now),
         }
