@@ -1,7 +1,7 @@
 //! From what was measured, and what the service's ledger says, to the record of the run.
 
 use crate::exit::Failure;
-use crate::plan::{Devices, ShardOf};
+use crate::plan::{Devices, Fate, ShardOf};
 use crate::recorder::{Clocks, ReasonKey, Recorder};
 use hdrhistogram::Histogram;
 use reports::{
@@ -55,8 +55,7 @@ pub fn record(
     ledger: Option<&LedgerSnapshot>,
 ) -> Result<Record, Failure> {
     let wall = measured.wall();
-    let bad = bad_devices(facts);
-    let assigned = if facts.admits { facts.planned - bad } else { 0 };
+    let assigned = expected_assigned(facts);
     let mut record = Record {
         schema: SCHEMA.to_owned(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -101,10 +100,17 @@ pub fn record(
     Ok(record)
 }
 
-/// How many of this part's devices are bad on purpose.
-fn bad_devices(facts: &Facts<'_>) -> u64 {
+/// How many of this part's devices are meant to be let in: the good ones, and those whose defect is none to the
+/// service.
+fn expected_assigned(facts: &Facts<'_>) -> u64 {
     let ours = |index: u64| index % facts.shard.count == facts.shard.index;
-    facts.devices.defects.all().filter(|&(index, _)| ours(index)).count() as u64
+    let let_in = |defect| facts.devices.fate(defect, facts.admits) == Fate::Assigned;
+    let (mut bad, mut admitted) = (0, 0);
+    for (_, defect) in facts.devices.defects.all().filter(|&(index, _)| ours(index)) {
+        bad += 1;
+        admitted += u64::from(let_in(Some(defect)));
+    }
+    if let_in(None) { facts.planned - bad + admitted } else { admitted }
 }
 
 fn stats(name: &str, histogram: &Histogram<u64>) -> Result<PhaseStats, Failure> {
@@ -160,6 +166,8 @@ fn roll_up(
     let path = facts.devices.path();
     let split = |path: &[String]| match path.split_first() {
         Some((root, rest)) => (root.clone(), rest.to_vec()),
+        // An individual enrollment goes by the leaf, and no CA has a say.
+        None if facts.devices.is_minted() => ("(device certificate)".to_owned(), Vec::new()),
         None => ("(chains from files)".to_owned(), Vec::new()),
     };
     if let Some(ledger) = ledger {
@@ -214,6 +222,8 @@ fn reasons(facts: &Facts<'_>, measured: &Recorder, ledger: Option<&LedgerSnapsho
             reason(facts, key, *count, id, ledger.and_then(|l| trace(l, key, &defect_of)))
         })
         .collect();
+    // Of those that are let in, only the ones that should not be are worth a word.
+    found.retain(|r| !(r.expected && r.outcome == OutcomeKind::Assigned));
     found.sort_by(|a, b| (b.count, &a.defect, &a.message).cmp(&(a.count, &b.defect, &b.message)));
     found
 }
@@ -232,7 +242,7 @@ fn trace<'a>(
 }
 
 fn reason(facts: &Facts<'_>, key: &ReasonKey, count: u64, id: &str, trace: Option<&RefusalTrace>) -> Reason {
-    let (explanation, repair) = explain(key, trace);
+    let (explanation, repair) = explain(facts, key, trace);
     Reason {
         outcome: key.outcome,
         phase: key.phase.map(|p| p.as_str().to_owned()),
@@ -248,21 +258,22 @@ fn reason(facts: &Facts<'_>, key: &ReasonKey, count: u64, id: &str, trace: Optio
     }
 }
 
-/// A bad device is meant to be refused, or disabled where that is what is wrong with it; a good one only where
-/// the scenario leaves the CA unverified.
+/// Whether a device ended as it was meant to; how a refusal is worded does not matter here.
 fn is_expected(facts: &Facts<'_>, key: &ReasonKey) -> bool {
-    match (key.defect, key.outcome) {
-        (Some(defect), OutcomeKind::Disabled) => defect.is_disabled(),
-        (Some(defect), OutcomeKind::Refused) => !defect.is_disabled() || !facts.admits,
-        (None, OutcomeKind::Refused) => !facts.admits,
-        _ => false,
+    match facts.devices.fate(key.defect, facts.admits) {
+        Fate::Assigned => key.outcome == OutcomeKind::Assigned,
+        Fate::Disabled => key.outcome == OutcomeKind::Disabled,
+        Fate::Refused => key.outcome == OutcomeKind::Refused,
     }
 }
 
 /// Why, and what repairs it: from what was wrong on purpose, else from the service's verdict, else from the kind
 /// of ending.
-fn explain(key: &ReasonKey, trace: Option<&RefusalTrace>) -> (&'static str, &'static str) {
-    if let Some(defect) = key.defect {
+fn explain(facts: &Facts<'_>, key: &ReasonKey, trace: Option<&RefusalTrace>) -> (&'static str, &'static str) {
+    // What was wrong on purpose does not explain why a device was refused that was to be let in all the same.
+    if let Some(defect) = key.defect
+        && facts.devices.fate(key.defect, facts.admits) != Fate::Assigned
+    {
         return (defect.explanation(), defect.repair());
     }
     if let Some(trace) = trace {
@@ -343,9 +354,17 @@ fn explain_verdict(verdict: &str, check: Option<&str>) -> (&'static str, &'stati
             "the nearest enrollment is disabled",
             "Enable the group, or the individual enrollment if there is one.",
         ),
-        ("individual-other-certificate", _) => (
+        ("individual-stale", _) => (
             "the device has an individual enrollment, and it holds another certificate",
             "Put the device's certificate into its individual enrollment, or delete that enrollment.",
+        ),
+        ("individual-by-key", _) => (
+            "the device has an individual enrollment, and it asks for a key instead of a certificate",
+            "Give the device the key, or change the attestation of its individual enrollment.",
+        ),
+        ("leaf-is-entry-certificate", _) => (
+            "the device's own certificate is the certificate of an enrollment group",
+            "Put the issuing CA into the group, or give the device an individual enrollment.",
         ),
         ("no-credential", _) => (
             "the device sent neither a certificate nor a token",
@@ -391,4 +410,20 @@ fn verdict(record: &Record) -> Verdict {
     }
     let kind = if reasons.is_empty() { VerdictKind::Good } else { VerdictKind::GateFailed };
     Verdict { kind, reasons }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_of_the_judge_is_explained() {
+        let unexplained = explain_verdict("none such", None);
+        let refusals = sim_identity::verdict::Verdict::NAMES
+            .into_iter()
+            .filter(|name| !["accept", "rolls-up"].contains(name));
+        for verdict in refusals {
+            assert_ne!(explain_verdict(verdict, None), unexplained, "{verdict}");
+        }
+    }
 }

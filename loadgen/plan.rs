@@ -4,10 +4,11 @@
 //! seed are arguments.
 
 use crate::exit::Failure;
-use scenarios::{Authority, Scenario, Template};
+use scenarios::{Authority, GroupOn, Scenario, Target, Template};
+use sim_identity::defect::{Expected, Scene, Workshop, World};
 use sim_identity::fleet::FleetPlan;
-use sim_identity::{Defect, DeviceIdentity, Fleet, Hierarchy, HierarchyPlan, Issuer, Seed};
-use std::collections::HashMap;
+use sim_identity::{Defect, DeviceIdentity, Fleet, Hierarchy, HierarchyPlan, IssueError, Issuer, Seed};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -82,6 +83,17 @@ enum Source {
     Directory(PathBuf),
 }
 
+/// What is meant to become of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is let in.
+    Assigned,
+    /// It is told that it is disabled.
+    Disabled,
+    /// It is refused.
+    Refused,
+}
+
 /// The devices of a run, by index.
 #[derive(Clone, Debug)]
 pub struct Devices {
@@ -89,23 +101,64 @@ pub struct Devices {
     template: Template,
     /// Bad devices.
     pub defects: Defects,
+    /// Devices of this part whose own certificates the instance holds: those are kept, because a certificate that is
+    /// signed again is another one.
+    known: BTreeMap<u64, World>,
 }
 
 impl Devices {
     /// The device of an index, minted or read.
     pub fn device(&self, index: u64) -> Result<DeviceIdentity, Failure> {
+        if let Some(world) = self.known.get(&index) {
+            return Ok(world.device.clone());
+        }
         let id = self.template.registration_id(index).map_err(Failure::usage)?;
         match &self.source {
-            Source::Minted(fleet) => fleet
-                .device(index, id, self.defects.of(index))
-                .map_err(|e| Failure::unexpected(format!("cannot mint device {index}: {e}"))),
+            Source::Minted(fleet) => {
+                fleet.device(index, id, self.defects.of(index)).map_err(|fault| unminted(index, &fault))
+            }
             Source::Directory(directory) => read_device(directory, id),
         }
     }
 
     /// What a device registers as.
     pub fn registration_id(&self, index: u64) -> String {
-        self.template.render(index)
+        let name = self.template.render(index);
+        match &self.source {
+            Source::Minted(fleet) => fleet.name(name, self.defects.of(index)),
+            Source::Directory(_) => name,
+        }
+    }
+
+    /// Whether they are made for the run, rather than read.
+    pub fn is_minted(&self) -> bool {
+        matches!(self.source, Source::Minted(_))
+    }
+
+    /// What was prepared for a defect.
+    pub fn scene(&self, defect: Defect) -> Option<&Scene> {
+        match &self.source {
+            Source::Minted(fleet) => fleet.scene(defect).map(|scene| &**scene),
+            Source::Directory(_) => None,
+        }
+    }
+
+    /// The devices of this part whose own certificates the instance is to hold, in the order of their indices.
+    pub fn known(&self) -> impl Iterator<Item = (Defect, &World)> {
+        self.known.iter().filter_map(|(&index, world)| Some((self.defects.of(index)?, world)))
+    }
+
+    /// What is meant to become of a device that is good, or has this defect. `admits` says whether good devices
+    /// are let in; if not, nothing is verified, and only an individual enrollment still counts.
+    pub fn fate(&self, defect: Option<Defect>, admits: bool) -> Fate {
+        let Some(defect) = defect else {
+            return if admits { Fate::Assigned } else { Fate::Refused };
+        };
+        let individual = self.scene(defect).is_some_and(|scene| scene.additions.individual.is_some());
+        if !admits && !individual {
+            return Fate::Refused;
+        }
+        fate_of(defect)
     }
 
     /// Subjects of the CAs that good devices present, from the top down; empty for identities read from files.
@@ -118,6 +171,18 @@ impl Devices {
             Source::Directory(_) => Vec::new(),
         }
     }
+}
+
+fn fate_of(defect: Defect) -> Fate {
+    match defect.expected() {
+        Expected::Accept => Fate::Assigned,
+        Expected::Disabled => Fate::Disabled,
+        Expected::Refused(_) | Expected::Proven | Expected::NotProven => Fate::Refused,
+    }
+}
+
+fn unminted(index: u64, fault: &IssueError) -> Failure {
+    Failure::unexpected(format!("cannot mint device {index}: {fault}"))
 }
 
 fn read_device(directory: &Path, id: sim_protocol::RegistrationId) -> Result<DeviceIdentity, Failure> {
@@ -150,11 +215,38 @@ impl Ca {
             }
             Authority::Files { certificate, key, chain } => {
                 let chain = chain.as_ref().map(|c| base.join(c));
-                let issuer =
-                    crate::cli::read_issuer(&base.join(certificate), &base.join(key), chain.as_deref())?;
+                let key = crate::cli::ca_key::of_scenario(base, key)?;
+                let issuer = crate::cli::read_issuer(&base.join(certificate), &key, chain.as_deref())?;
                 Ok(Ca::Given(Arc::new(issuer)))
             }
             Authority::Directory { path } => Ok(Ca::None(base.join(path))),
+        }
+    }
+}
+
+/// Who of an authority does what in an instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles<'a> {
+    /// The CA that is uploaded and verified.
+    pub top: &'a Arc<Issuer>,
+    /// The CA that issues the leaves.
+    pub issuing: &'a Arc<Issuer>,
+}
+
+impl<'a> Roles<'a> {
+    /// The CA that the fleet's group is on.
+    pub fn member(self, on: GroupOn) -> &'a Arc<Issuer> {
+        if on == GroupOn::Root { self.top } else { self.issuing }
+    }
+}
+
+impl Ca {
+    /// Who does what; none where there is no CA at hand.
+    pub fn roles(&self) -> Option<Roles<'_>> {
+        match self {
+            Ca::Minted(hierarchy) => Some(Roles { top: hierarchy.root(), issuing: hierarchy.issuing() }),
+            Ca::Given(issuer) => Some(Roles { top: issuer, issuing: issuer }),
+            Ca::None(_) => None,
         }
     }
 }
@@ -164,47 +256,117 @@ pub fn seed(scenario: &Scenario) -> Seed {
     Seed::from_number(scenario.seed)
 }
 
-/// The devices of a scenario under its authority, with a line whose group is disabled where one was set up.
+/// The devices of a scenario under its authority. Those of this part that the instance is to know are minted.
+///
+/// # Errors
+/// Usage, when a defect is not possible under the authority, or takes a state of the service that is not the run's
+/// to set up.
 pub fn devices(
     scenario: &Scenario,
     ca: &Ca,
-    disabled_line: Option<Arc<Issuer>>,
+    shard: ShardOf,
     now: OffsetDateTime,
 ) -> Result<Devices, Failure> {
     let fleet = &scenario.fleet;
-    let issuer = match ca {
-        Ca::Minted(hierarchy) => hierarchy.issuing().clone(),
-        Ca::Given(issuer) => issuer.clone(),
-        Ca::None(directory) => {
+    let template = fleet.registration_id.clone();
+    let roles = match (ca, ca.roles()) {
+        (_, Some(roles)) => roles,
+        (Ca::None(directory), None) => {
             let source = Source::Directory(directory.clone());
-            return Ok(Devices {
-                source,
-                template: fleet.registration_id.clone(),
-                defects: Defects::default(),
-            });
+            let (defects, known) = (Defects::default(), BTreeMap::new());
+            return Ok(Devices { source, template, defects, known });
         }
+        (_, None) => return Err(Failure::unexpected("an authority without a CA")),
     };
     let plan = FleetPlan {
         key: fleet.key,
         key_pool: usize::try_from(fleet.key_pool).unwrap_or(usize::MAX),
         validity: Duration::try_from(fleet.validity).unwrap_or(Duration::days(30)),
     };
-    let mut made = Fleet::new(&plan, issuer, seed(scenario).child("fleet"), now)
+    let mut made = Fleet::new(&plan, roles.issuing.clone(), seed(scenario).child("fleet"), now)
         .map_err(|e| Failure::usage(format!("cannot prepare the fleet: {e}")))?;
-    if let Some(line) = disabled_line {
-        made = made.with_disabled_line(line);
-    }
+    let workshop = Workshop::under(roles.top, roles.issuing, &seed(scenario).child("defects"), now);
     let listed: Vec<(Defect, u64)> = fleet.defects.iter().map(|d| (d.kind, d.devices)).collect();
-    Ok(Devices {
-        source: Source::Minted(Box::new(made)),
-        template: fleet.registration_id.clone(),
-        defects: Defects::spread(&listed, fleet.devices),
-    })
+    for &(defect, _) in &listed {
+        let scene = scene(defect, &workshop)?;
+        made = made.with_scene(defect, Arc::new(scene));
+        if matches!(scenario.target, Target::Service(_)) {
+            refuse_additions(defect, &made)?;
+        }
+    }
+    let defects = Defects::spread(&listed, fleet.devices);
+    let known = known(&made, &template, &defects, shard)?;
+    Ok(Devices { source: Source::Minted(Box::new(made)), template, defects, known })
+}
+
+/// Prepares a defect under a fleet's authorities.
+fn scene(defect: Defect, workshop: &Workshop) -> Result<Scene, Failure> {
+    match defect.scene(workshop) {
+        Ok(Some(scene)) => Ok(scene),
+        Ok(None) => Err(Failure::usage(format!("no device can have `{defect}`"))),
+        Err(fault) => Err(unprepared(defect, &fault)),
+    }
+}
+
+/// Why a defect cannot be prepared under an authority, and what to do about it.
+pub(crate) fn unprepared(defect: Defect, fault: &IssueError) -> Failure {
+    let message = format!("cannot prepare `{defect}`: {fault}");
+    match fault {
+        IssueError::NoRoom { .. } => Failure::usage(message)
+            .advise("Give a CA whose path length allows CAs below it, let the authority be minted, or leave that defect out."),
+        IssueError::KeyHeld { .. } => {
+            Failure::usage(message).advise("Give a CA whose key is in a file, or leave that defect out.")
+        }
+        _ => Failure::unexpected(message),
+    }
+}
+
+/// A service that is there already is not the run's to change.
+fn refuse_additions(defect: Defect, fleet: &Fleet) -> Result<(), Failure> {
+    match fleet.scene(defect) {
+        Some(scene) if !scene.additions.is_empty() => {
+            let fault = format!(
+                "cannot show `{defect}` to [target.service]: it takes certificates or enrollments of its own there"
+            );
+            Err(Failure::usage(fault).advise(format!(
+                "Leave it out, or use [target.mock]; `rollcall mint defect {defect}` writes what it takes."
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Mints the devices of this part whose own certificates the instance is to hold.
+fn known(
+    fleet: &Fleet,
+    template: &Template,
+    defects: &Defects,
+    shard: ShardOf,
+) -> Result<BTreeMap<u64, World>, Failure> {
+    let needs = |defect: Defect| {
+        let additions = fleet.scene(defect).map(|scene| &scene.additions);
+        additions.is_some_and(|added| added.individual.is_some() || added.own_leaf.is_some())
+    };
+    let ours = |index: u64| index % shard.count == shard.index;
+    let of_this_part = defects.all().filter(|&(index, defect)| ours(index) && needs(defect));
+    let minted = of_this_part.map(|(index, defect)| {
+        let id = template.registration_id(index).map_err(Failure::usage)?;
+        let world = fleet.defective(index, &id, defect).map_err(|fault| unminted(index, &fault))?;
+        Ok((index, world))
+    });
+    minted.collect()
+}
+
+/// What a defect's CAs and groups are called in an instance.
+pub(crate) fn numbered(defect: Defect, number: u32) -> String {
+    if number == 1 { defect.to_string() } else { format!("{defect}-{number}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
+    use sim_identity::{KeyAlgorithm, pem};
 
     #[test]
     fn shards_partition_a_fleet() {
@@ -234,9 +396,9 @@ mod tests {
     fn every_listed_defect_gets_a_device_of_its_own() {
         for (devices, counts) in [(10_006, [1, 1, 4]), (6, [1, 2, 3]), (7, [1, 2, 3])] {
             let listed = [
-                (Defect::LeafExpired, counts[0]),
-                (Defect::CnMismatch, counts[1]),
-                (Defect::LeafOnly, counts[2]),
+                (Defect::LEAF_EXPIRED, counts[0]),
+                (Defect::CN_MISMATCH, counts[1]),
+                (Defect::LEAF_ONLY, counts[2]),
             ];
             let placed = Defects::spread(&listed, devices);
             for (defect, count) in listed {
@@ -245,5 +407,97 @@ mod tests {
             }
         }
         assert_eq!(Defects::spread(&[], 5).all().count(), 0);
+    }
+
+    const NOW: OffsetDateTime = time::macros::datetime!(2026-06-01 00:00 UTC);
+    const MINTED: &str = "[fleet.authority.minted]\nintermediates = 1";
+
+    /// The devices of a scenario with this authority, target and one device of each of these defects.
+    fn planned(authority: &str, target: &str, defects: &[&str]) -> Result<Devices, Failure> {
+        let listed: String =
+            defects.iter().map(|id| format!("[[fleet.defect]]\nid = \"{id}\"\ndevices = 1\n")).collect();
+        let text = format!(
+            "name = \"x\"\n[fleet]\ndevices = 400\nregistration_id = \"dev-{{index}}\"\n{listed}{authority}\n{target}\n\
+             [load.closed]\nin_flight = 1\n"
+        );
+        let scenario = Scenario::parse("x.toml", &text, &[]).map_err(Failure::usage)?;
+        let ca = Ca::prepare(&scenario, Path::new(""), NOW)?;
+        devices(&scenario, &ca, ShardOf::WHOLE, NOW)
+    }
+
+    /// A `[fleet.authority.files]` of the last CA of a hierarchy this deep, kept in `directory`.
+    fn given(directory: &Path, intermediates: u8) -> String {
+        let plan = HierarchyPlan { name: "given".into(), intermediates, key: KeyAlgorithm::P256 };
+        let made = Hierarchy::mint(&plan, &Seed::from_number(3), NOW).expect("a hierarchy");
+        let key = made.issuing().private_key().expect("its key").to_pkcs8().expect("encodes");
+        let files =
+            [("ca.pem", "CERTIFICATE", made.issuing().certificate().der()), ("ca.key", "PRIVATE KEY", &key)];
+        let [certificate, key] = files.map(|(name, label, der)| {
+            let path = directory.join(name);
+            std::fs::write(&path, pem::encode(label, der)).expect("written");
+            path.display().to_string()
+        });
+        format!("[fleet.authority.files]\ncertificate = {certificate:?}\nkey = {key:?}")
+    }
+
+    #[test]
+    fn whatever_can_be_presented_can_be_prepared() {
+        let all: Vec<&str> = Defect::all().filter(|d| d.is_presentable()).map(Defect::id).collect();
+        let devices = planned(MINTED, "[target.mock]", &all).expect("devices");
+        assert!(all.iter().all(|id| devices.scene(id.parse().expect("a defect")).is_some()));
+    }
+
+    #[test]
+    fn a_defect_that_is_not_possible_is_refused_before_the_run() {
+        let (flat, deep) =
+            (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let (roomy, full) = (given(flat.path(), 0), given(deep.path(), 1));
+        let service = "[target.service]\nhost = \"localhost\"\nid_scope = \"0ne1\"";
+        for (authority, target, defect, fits) in [
+            (MINTED, "[target.mock]", "svc-group-disabled", true),
+            (&*roomy, "[target.mock]", "svc-group-disabled", true),
+            (&*full, "[target.mock]", "svc-group-disabled", false),
+            (&*full, "[target.mock]", "time-leaf-expired", true),
+            (MINTED, service, "time-leaf-expired", true),
+            (MINTED, service, "svc-group-disabled", false),
+            (MINTED, service, "svc-individual-disabled", false),
+        ] {
+            let exit = planned(authority, target, &[defect]).map(drop).map_err(|failure| failure.exit);
+            assert_eq!(
+                exit,
+                if fits { Ok(()) } else { Err(Exit::Usage) },
+                "{defect} with {authority} {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_verified_only_individual_enrollments_count() {
+        use Fate::{Assigned, Disabled, Refused};
+        let defects = [
+            ("time-leaf-expired", Refused, Refused),
+            ("svc-two-groups", Assigned, Refused),
+            ("svc-group-disabled", Disabled, Refused),
+            ("svc-individual-disabled", Disabled, Disabled),
+            ("svc-individual-secondary", Assigned, Assigned),
+        ];
+        let devices = planned(MINTED, "[target.mock]", &defects.map(|(id, ..)| id)).expect("devices");
+        for (id, admitting, not_admitting) in defects {
+            let defect = Some(id.parse().expect("a defect"));
+            assert_eq!((devices.fate(defect, true), devices.fate(defect, false)), (admitting, not_admitting));
+        }
+        assert_eq!((devices.fate(None, true), devices.fate(None, false)), (Assigned, Refused));
+    }
+
+    #[test]
+    fn a_device_that_the_instance_knows_comes_with_the_certificate_it_knows() {
+        let devices =
+            planned(MINTED, "[target.mock]", &["svc-individual-disabled", "cn-mismatch"]).expect("devices");
+        let known: Vec<Vec<u8>> = devices.known().map(|(_, world)| world.presented()).collect();
+        assert_eq!(known.len(), 1);
+        let index = devices.defects.all().find(|(_, d)| d.id() == "svc-individual-disabled").expect("one").0;
+        for _ in 0..2 {
+            assert_eq!(devices.device(index).expect("a device").chain[0].to_vec(), known[0]);
+        }
     }
 }

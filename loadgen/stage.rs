@@ -2,17 +2,20 @@
 //! creates the group, over the same REST calls as for Azure.
 
 use crate::exit::{Exit, Failure};
-use crate::plan::Ca;
+use crate::plan::{self, Ca, Devices, Roles};
 use scenarios::{GroupOn, MockProfile, MockTarget, Scenario, Verification};
 use sim_dps::shell::JournalFault;
 use sim_dps::{Hub, Limits, Server, ServerConfig, SpawnError};
-use sim_identity::{Certificate, Issuer, Seed, pem};
+use sim_identity::defect::{AddedGroup, AddedIndividual, TakenFor, World};
+use sim_identity::{Certificate, Defect, Issuer, Seed, pem};
 use sim_operator::{Endpoint, Operator};
 use sim_protocol::attestation::{
-    CertificatePair, CertificateSlot, EnrollmentGroup, ProvisioningStatus, X509Attestation,
+    AttestationMechanism, CertificatePair, CertificateSlot, EnrollmentGroup, IndividualEnrollment,
+    ProvisioningStatus, X509Attestation,
 };
 use sim_protocol::resource::CertificateResponse;
 use sim_protocol::{CaName, InvalidName};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -45,8 +48,6 @@ fn named(fault: InvalidName) -> Failure {
 pub struct Stage {
     /// The mock.
     pub mock: Server,
-    /// A line of devices whose group is disabled, if the scenario asked for one.
-    pub disabled_line: Option<Arc<Issuer>>,
 }
 
 /// Starts a mock on free ports and sets it up as the scenario says. `tell` narrates each step.
@@ -54,6 +55,7 @@ pub async fn set(
     scenario: &Scenario,
     mock: &MockTarget,
     ca: &Ca,
+    devices: &Devices,
     now: OffsetDateTime,
     tell: &(dyn Fn(String) + Sync),
 ) -> Result<Stage, Failure> {
@@ -64,6 +66,11 @@ pub async fn set(
     config.registrar.hubs = mock.hubs.iter().map(Hub::new).collect();
     if mock.profile == MockProfile::Azure {
         config.registrar.limits = Limits::documented();
+    } else if make_room(&mut config.registrar.limits, scenario, devices) {
+        tell(
+            "mock      holds more CA certificates and groups than an instance may: so many defects need them"
+                .into(),
+        );
     }
     config.faults.clone_from(&mock.faults);
     // The same scenario meets the same faults.
@@ -76,8 +83,28 @@ pub async fn set(
         ..Endpoint::at(format!("https://{}", running.https()))
     };
     let scene = Scene { operator: Operator::new(endpoint)?, seed, now, tell };
-    let disabled_line = scene.prepare(scenario, mock, ca).await?;
-    Ok(Stage { mock: running, disabled_line })
+    scene.prepare(mock, ca).await?;
+    scene.add(scenario, mock, devices).await?;
+    Ok(Stage { mock: running })
+}
+
+/// Raises the limits on CA certificates and groups to what the scenario's defects need beside its own; whether that is
+/// more than is documented.
+fn make_room(limits: &mut Limits, scenario: &Scenario, devices: &Devices) -> bool {
+    let mut kinds: Vec<Defect> = scenario.fleet.defects.iter().map(|listed| listed.kind).collect();
+    kinds.sort();
+    kinds.dedup();
+    let scenes = || kinds.iter().filter_map(|&defect| devices.scene(defect));
+    let leaves = |taken_for: TakenFor| {
+        let of = |defect: Defect| devices.scene(defect).and_then(|scene| scene.additions.own_leaf);
+        devices.known().filter(|&(defect, _)| of(defect) == Some(taken_for)).count()
+    };
+    let cas = 1 + leaves(TakenFor::VerifiedCa) + scenes().map(|s| s.additions.cas.len()).sum::<usize>();
+    let groups = 1 + leaves(TakenFor::Group) + scenes().map(|s| s.additions.groups.len()).sum::<usize>();
+    let documented = (limits.certificates, limits.groups_x509);
+    limits.certificates = limits.certificates.max(cas);
+    limits.groups_x509 = limits.groups_x509.max(groups);
+    documented != (limits.certificates, limits.groups_x509)
 }
 
 struct Scene<'a> {
@@ -88,45 +115,79 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    async fn prepare(
-        &self,
-        scenario: &Scenario,
-        mock: &MockTarget,
-        ca: &Ca,
-    ) -> Result<Option<Arc<Issuer>>, Failure> {
-        let (top, issuing) = match ca {
-            Ca::Minted(hierarchy) => (hierarchy.root().clone(), hierarchy.issuing().clone()),
-            Ca::Given(_) if mock.group_on == GroupOn::Root => {
-                let fault = "`group_on = \"root\"` needs the root's key to prove possession, and a given CA has only its own";
-                return Err(Failure::usage(fault)
-                    .advise("Leave group_on out: the group then refers to the given CA."));
-            }
-            Ca::Given(issuer) => (issuer.clone(), issuer.clone()),
-            Ca::None(_) => {
-                let fault =
-                    "an embedded mock cannot admit a fleet from a directory: its CA's key is not at hand";
-                return Err(Failure::usage(fault)
-                    .advise("Give the CA under [fleet.authority.files], or start `rollcall mock` and set it up with `rollcall ca` and `rollcall group`."));
-            }
-        };
-        self.verify(mock.verification, &top).await?;
-        let member = if mock.group_on == GroupOn::Root { &top } else { &issuing };
-        self.create_group(mock.group.as_str(), member.certificate(), ProvisioningStatus::Enabled).await?;
-        let wants_disabled =
-            scenario.fleet.defects.iter().any(|d| d.kind == sim_identity::Defect::GroupDisabled);
-        if !wants_disabled {
-            return Ok(None);
-        }
-        let Ca::Minted(hierarchy) = ca else {
-            let fault = "`svc-group-disabled` needs a second line under the root, whose key only a minted authority has";
+    async fn prepare(&self, mock: &MockTarget, ca: &Ca) -> Result<(), Failure> {
+        if matches!(ca, Ca::Given(_)) && mock.group_on == GroupOn::Root {
+            let fault = "`group_on = \"root\"` needs the root's key to prove possession, and a given CA has only its own";
             return Err(
-                Failure::usage(fault).advise("Use [fleet.authority.minted], or leave that defect out.")
+                Failure::usage(fault).advise("Leave group_on out: the group then refers to the given CA.")
             );
+        }
+        let Some(roles @ Roles { top, .. }) = ca.roles() else {
+            let fault = "an embedded mock cannot admit a fleet from a directory: its CA's key is not at hand";
+            return Err(Failure::usage(fault)
+                .advise("Give the CA under [fleet.authority.files], or start `rollcall mock` and set it up with `rollcall ca` and `rollcall group`."));
         };
-        let line = hierarchy.sibling("closed line", &self.seed.child("closed line"), self.now);
-        let line = line.map_err(|e| Failure::unexpected(format!("cannot mint the closed line: {e}")))?;
-        self.create_group("closed-line", line.certificate(), ProvisioningStatus::Disabled).await?;
-        Ok(Some(Arc::new(line)))
+        self.verify(mock.verification, top).await?;
+        let member = roles.member(mock.group_on).certificate().clone();
+        let group = AddedGroup { primary: member, secondary: None, enabled: true };
+        self.create_group(mock.group.as_str(), &group).await
+    }
+
+    /// Brings the instance into the states that the scenario's defects take.
+    async fn add(&self, scenario: &Scenario, mock: &MockTarget, devices: &Devices) -> Result<(), Failure> {
+        let mut added: Vec<Defect> = Vec::new();
+        for defect in scenario.fleet.defects.iter().map(|listed| listed.kind) {
+            let Some(scene) = devices.scene(defect).filter(|_| !added.contains(&defect)) else { continue };
+            added.push(defect);
+            for (number, ca) in (1..).zip(&scene.additions.cas) {
+                let name = plan::numbered(defect, number);
+                self.upload(mock, &name, ca.certificate.der(), ca.verified).await?;
+            }
+            for (number, group) in (1..).zip(&scene.additions.groups) {
+                self.create_group(&plan::numbered(defect, number), group).await?;
+            }
+        }
+        self.introduce(mock, devices).await
+    }
+
+    async fn upload(&self, mock: &MockTarget, name: &str, der: &[u8], verified: bool) -> Result<(), Failure> {
+        let name = CaName::new(name).map_err(named)?;
+        let file = pem::encode("CERTIFICATE", der);
+        // Where the scenario wants no verification nothing is verified, so that everybody is refused.
+        let vouched = verified && mock.verification != Verification::None;
+        let uploaded = self.operator.upload(&name, file.as_bytes(), vouched).await?;
+        self.show(&uploaded, "uploaded");
+        Ok(())
+    }
+
+    /// Puts the certificates of single devices into the instance, where their defect has them there.
+    async fn introduce(&self, mock: &MockTarget, devices: &Devices) -> Result<(), Failure> {
+        let mut counts: BTreeMap<Defect, u32> = BTreeMap::new();
+        for (defect, world) in devices.known() {
+            let Some(additions) = devices.scene(defect).map(|scene| &scene.additions) else { continue };
+            let count = counts.entry(defect).or_default();
+            *count += 1;
+            match additions.own_leaf {
+                Some(TakenFor::VerifiedCa) => {
+                    let name = plan::numbered(defect, additions.cas.len() as u32 + *count);
+                    self.upload(mock, &name, &world.presented(), true).await?;
+                }
+                Some(TakenFor::Group) => {
+                    let leaf = Certificate::from_der(world.presented()).map_err(Failure::unexpected)?;
+                    let group = AddedGroup { primary: Arc::new(leaf), secondary: None, enabled: true };
+                    let name = plan::numbered(defect, additions.groups.len() as u32 + *count);
+                    self.create_group(&name, &group).await?;
+                }
+                None => {}
+            }
+            if let Some(individual) = additions.individual {
+                self.operator.create_enrollment(&enrollment(individual, world), self.now).await?;
+            }
+        }
+        for (defect, count) in counts {
+            (self.tell)(format!("devices   {count} are known to the instance one by one, for `{defect}`"));
+        }
+        Ok(())
     }
 
     async fn verify(&self, how: Verification, top: &Issuer) -> Result<(), Failure> {
@@ -153,21 +214,43 @@ impl Scene<'_> {
         ));
     }
 
-    async fn create_group(
-        &self,
-        name: &str,
-        member: &Certificate,
-        status: ProvisioningStatus,
-    ) -> Result<(), Failure> {
-        let slot =
-            CertificateSlot { certificate: Some(pem::encode("CERTIFICATE", member.der())), info: None };
-        let pair = CertificatePair { primary: Some(slot), secondary: None };
+    async fn create_group(&self, name: &str, added: &AddedGroup) -> Result<(), Failure> {
+        let pair = CertificatePair {
+            primary: Some(slot(added.primary.der())),
+            secondary: added.secondary.as_ref().map(|certificate| slot(certificate.der())),
+        };
         let x509 = X509Attestation { signing_certificates: Some(pair), ..Default::default() };
         let mut group = EnrollmentGroup::x509(name, x509);
-        group.terms.provisioning_status = status;
+        group.terms.provisioning_status = status(added.enabled);
         self.operator.create_group(&group, self.now).await?;
-        let state = if status == ProvisioningStatus::Enabled { "enabled" } else { "disabled" };
-        (self.tell)(format!("group     `{name}` on `{}`, {state}", member.display_name()));
+        let state = if added.enabled { "enabled" } else { "disabled" };
+        (self.tell)(format!("group     `{name}` on {}, {state}", members(added)));
         Ok(())
     }
+}
+
+fn members(group: &AddedGroup) -> String {
+    let named = |certificate: &Certificate| format!("`{}`", certificate.display_name());
+    match &group.secondary {
+        None => named(&group.primary),
+        Some(secondary) => format!("{} and {}", named(&group.primary), named(secondary)),
+    }
+}
+
+fn slot(der: &[u8]) -> CertificateSlot {
+    CertificateSlot { certificate: Some(pem::encode("CERTIFICATE", der)), info: None }
+}
+
+fn status(enabled: bool) -> ProvisioningStatus {
+    if enabled { ProvisioningStatus::Enabled } else { ProvisioningStatus::Disabled }
+}
+
+fn enrollment(individual: AddedIndividual, world: &World) -> IndividualEnrollment {
+    let (primary, secondary) = world.held(individual.holds);
+    let pair = CertificatePair { primary: Some(slot(&primary)), secondary: secondary.map(|der| slot(&der)) };
+    let x509 = X509Attestation { client_certificates: Some(pair), ..Default::default() };
+    let id = world.device.registration_id.as_str();
+    let mut enrollment = IndividualEnrollment::new(id, AttestationMechanism::x509(x509));
+    enrollment.terms.provisioning_status = status(individual.enabled);
+    enrollment
 }

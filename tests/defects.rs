@@ -9,7 +9,7 @@ use rollcall::{cli, stage};
 use scenarios::{Scenario, Target};
 use sim_device::{Attempt, Device, Outcome};
 use sim_dps::trace::Asked;
-use sim_identity::defect::{Expected, HeldCertificate, World};
+use sim_identity::defect::{Expected, HeldCertificate, TakenFor, World};
 use sim_identity::preflight::{
     CaState, DEFAULT_MARGIN, Group, Individual, Instance, InstanceCredential, Presented, Purpose, Question,
     Slot, UploadedCa, examine,
@@ -101,7 +101,7 @@ impl Told {
     }
 
     fn individual(&mut self, holds: HeldCertificate, enabled: bool, world: &World) {
-        let (primary, secondary) = plan::held(holds, world);
+        let (primary, secondary) = world.held(holds);
         let leaves = std::iter::once(primary).chain(secondary);
         let leaves = leaves.map(|der| sim_identity::certificate::sha256(&der)).collect();
         let registration_id = world.device.registration_id.clone();
@@ -127,8 +127,11 @@ fn instance(ca: &Ca, devices: &plan::Devices) -> Instance {
         if let Some(added) = additions.individual {
             told.individual(added.holds, added.enabled, world);
         }
-        if additions.own_leaves {
-            told.ca(&Arc::new(Certificate::from_der(plan::presented(world)).expect("a leaf")), true);
+        let leaf = || Arc::new(Certificate::from_der(world.presented()).expect("a leaf"));
+        match additions.own_leaf {
+            Some(TakenFor::VerifiedCa) => told.ca(&leaf(), true),
+            Some(TakenFor::Group) => told.group(&leaf(), None, true),
+            None => {}
         }
     }
     told.instance

@@ -1,17 +1,24 @@
-//! `rollcall mint`: authorities and fleets to disk.
+//! `rollcall mint`: authorities, fleets and defects to disk.
 
+mod defect;
+
+use self::defect::MintDefectArgs;
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::cli::{
     cannot_write, cores, create_dir, instant, key_algorithm, now, random_seed, read_issuer, stage,
 };
 use crate::exit::{Exit, Failure};
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use crate::plan::unprepared;
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use scenarios::Template;
 use serde::Serialize;
+use sim_identity::defect::Workshop;
 use sim_identity::fleet::FleetPlan;
-use sim_identity::{Defect, Fleet, Hierarchy, HierarchyPlan, IssueError, Issuer, KeyAlgorithm, Seed, pem};
+use sim_identity::{
+    Defect, DeviceIdentity, Fleet, Hierarchy, HierarchyPlan, IssueError, Issuer, KeyAlgorithm, PrivateKey,
+    Seed, pem,
+};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,10 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// What is over sooner needs no progress bar.
-const PATIENCE: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 /// Devices that each thread mints between two writes to standard output.
 const STREAM_STEP: u64 = 256;
@@ -62,6 +66,9 @@ pub enum MintWhat {
     /// Mint devices under a CA, each with its chain and key
     #[command(before_long_help = FLEET_EXAMPLES)]
     Fleet(MintFleetArgs),
+    /// Mint everything that shows one defect: CAs, devices, and what the instance holds
+    #[command(before_long_help = defect::EXAMPLES)]
+    Defect(MintDefectArgs),
 }
 
 /// `rollcall mint ca`.
@@ -126,8 +133,8 @@ pub struct MintFleetArgs {
     /// Lifetime of the certificates, which end with their CA's at the latest
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub days: u32,
-    /// What is wrong with every one of these devices
-    #[arg(long, value_name = "ID", value_parser = defect())]
+    /// What is wrong with every one of these devices: see `rollcall explain defects`
+    #[arg(long, value_name = "ID")]
     pub defect: Option<Defect>,
     /// Write to standard output instead, each device's chain and then its key
     #[arg(long, conflicts_with = "json")]
@@ -138,14 +145,6 @@ pub struct MintFleetArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// Parses a defect, and lists those that a certificate can have in the help.
-fn defect() -> impl TypedValueParser<Value = Defect> {
-    let value = |defect: Defect| {
-        PossibleValue::new(defect.id()).help(defect.explanation()).hide(defect == Defect::GroupDisabled)
-    };
-    PossibleValuesParser::new(Defect::ALL.map(value)).try_map(|text: String| text.parse::<Defect>())
 }
 
 fn hierarchy_name(text: &str) -> Result<String, String> {
@@ -168,6 +167,7 @@ pub fn run(args: MintArgs, output: Output, stop: &AtomicBool) -> Result<Exit, Fa
     match args.what {
         MintWhat::Ca(args) => ca(&args, with(args.json)),
         MintWhat::Fleet(args) => fleet(&args, with(args.json), stop),
+        MintWhat::Defect(args) => defect::mint(&args, with(args.json), stop),
     }
     .map(|()| Exit::Good)
 }
@@ -189,11 +189,21 @@ struct MintedFleet {
     seconds: f64,
 }
 
-/// A file of a hierarchy.
-struct CaFile {
+/// A file that is to be written.
+struct NewFile {
     path: PathBuf,
-    text: String,
+    content: Vec<u8>,
     private: bool,
+}
+
+impl NewFile {
+    fn public(path: PathBuf, content: impl Into<Vec<u8>>) -> Self {
+        NewFile { path, content: content.into(), private: false }
+    }
+
+    fn private(path: PathBuf, content: impl Into<Vec<u8>>) -> Self {
+        NewFile { path, content: content.into(), private: true }
+    }
 }
 
 fn ca(args: &MintCaArgs, output: Output) -> Result<(), Failure> {
@@ -211,11 +221,7 @@ fn ca(args: &MintCaArgs, output: Output) -> Result<(), Failure> {
         .map_err(|fault| Failure::unexpected(format!("cannot mint the authorities: {fault}")))?;
     let files = ca_files(&args.out, &hierarchy)?;
 
-    let directory = Directory::create(&args.out)?;
-    if let Err(failure) = write_together(&files) {
-        directory.abandon();
-        return Err(failure);
-    }
+    write_into(&args.out, &files)?;
     let shown = |path: &Path| path.display().to_string();
     for file in &files {
         output.line(shown(&file.path));
@@ -245,26 +251,44 @@ fn key_name(depth: u8) -> String {
 }
 
 /// Each authority's certificate and key, root first, then the chain from the issuing one up to the root.
-fn ca_files(out: &Path, hierarchy: &Hierarchy) -> Result<Vec<CaFile>, Failure> {
+fn ca_files(out: &Path, hierarchy: &Hierarchy) -> Result<Vec<NewFile>, Failure> {
     let mut files = Vec::new();
     let mut chain = String::new();
     for (depth, authority) in (0..).zip(hierarchy.authorities()) {
         let certificate = pem::encode("CERTIFICATE", authority.certificate().der());
         chain.insert_str(0, &certificate);
-        let key = authority.key().to_pkcs8().map_err(Failure::unexpected)?;
-        let key = pem::encode("PRIVATE KEY", &key);
-        files.push(CaFile { path: out.join(certificate_name(depth)), text: certificate, private: false });
-        files.push(CaFile { path: out.join(key_name(depth)), text: key, private: true });
+        files.push(NewFile::public(out.join(certificate_name(depth)), certificate));
+        files.push(NewFile::private(out.join(key_name(depth)), issuer_key(authority)?));
     }
-    files.push(CaFile { path: out.join(CHAIN), text: chain, private: false });
+    files.push(NewFile::public(out.join(CHAIN), chain));
     Ok(files)
 }
 
+/// The private key of an authority that was made here, PEM.
+fn issuer_key(authority: &Issuer) -> Result<String, Failure> {
+    let held = || Failure::unexpected("the key of a minted authority is not at hand");
+    key_pem(authority.private_key().ok_or_else(held)?)
+}
+
+fn key_pem(key: &PrivateKey) -> Result<String, Failure> {
+    Ok(pem::encode("PRIVATE KEY", &key.to_pkcs8().map_err(Failure::unexpected)?))
+}
+
+/// Writes files into a directory, which is made if need be: all of them or none.
+fn write_into(out: &Path, files: &[NewFile]) -> Result<(), Failure> {
+    let directory = Directory::create(out)?;
+    if let Err(failure) = write_together(files) {
+        directory.abandon();
+        return Err(failure);
+    }
+    Ok(())
+}
+
 /// All of them or none: no file takes its place before each of them is on the disk.
-fn write_together(files: &[CaFile]) -> Result<(), Failure> {
+fn write_together(files: &[NewFile]) -> Result<(), Failure> {
     let mut staged = Vec::with_capacity(files.len());
     for file in files {
-        let one = stage(&file.path, file.text.as_bytes(), file.private)?;
+        let one = stage(&file.path, &file.content, file.private)?;
         one.sync()?;
         staged.push(one);
     }
@@ -370,14 +394,20 @@ struct DevicePem {
     key: String,
 }
 
+impl DevicePem {
+    fn of(device: &DeviceIdentity) -> Result<Self, Failure> {
+        Ok(DevicePem {
+            name: device.registration_id.to_string(),
+            chain: device.chain.iter().map(|certificate| pem::encode("CERTIFICATE", certificate)).collect(),
+            key: key_pem(&device.key)?,
+        })
+    }
+}
+
 impl<'a> Job<'a> {
     fn prepare(args: &MintFleetArgs, output: Output, stop: &'a AtomicBool) -> Result<Self, Failure> {
-        if args.defect == Some(Defect::GroupDisabled) {
-            let message =
-                format!("cannot mint the defect `{}`: it is a state of the service", Defect::GroupDisabled);
-            return Err(Failure::usage(message).advise(
-                "Mint good devices and disable their group with `rollcall group update NAME --disable`.",
-            ));
+        if let Some(defect) = args.defect.filter(|defect| !defect::has_chain(*defect)) {
+            return Err(defect::no_chain(defect));
         }
         let Some(end) = args.first.checked_add(args.count) else {
             return Err(Failure::usage("the index of the last device is too large")
@@ -394,6 +424,10 @@ impl<'a> Job<'a> {
             output.talk(format!("deriving {} {} keys for the devices to share", args.key_pool, args.key));
         }
         let fleet = Self::fleet(&plan, issuer, args)?;
+        let scene = args.defect.and_then(|defect| fleet.scene(defect));
+        if let Some(at) = scene.and_then(|scene| scene.at) {
+            output.talk(format!("this defect shows in a judgement as of {}", defect::moment(at)));
+        }
         Ok(Job {
             stop,
             fleet,
@@ -404,15 +438,32 @@ impl<'a> Job<'a> {
     }
 
     fn fleet(plan: &FleetPlan, issuer: Issuer, args: &MintFleetArgs) -> Result<Fleet, Failure> {
-        let seed = Seed::from_number(args.seed);
-        Fleet::new(plan, Arc::new(issuer), seed, now()).map_err(|fault| {
+        let (issuer, seed, now) = (Arc::new(issuer), Seed::from_number(args.seed), now());
+        let good = Fleet::new(plan, issuer.clone(), seed.clone(), now).map_err(|fault| {
             let message = format!("cannot mint a fleet under {}: {fault}", args.ca_cert.display());
             match fault {
                 IssueError::OutsideIssuer { .. } => Failure::usage(message)
                     .advise("Give a CA certificate that is valid now, or set the clock of this machine."),
                 _ => Failure::unexpected(message),
             }
-        })
+        })?;
+        let Some(defect) = args.defect else { return Ok(good) };
+        let workshop = Workshop::under(&issuer, &issuer, &seed.child("defects"), now);
+        let scene = defect.scene(&workshop).map_err(|fault| unprepared(defect, &fault))?;
+        let scene = scene.ok_or_else(|| defect::no_chain(defect))?;
+        if !scene.additions.is_empty() {
+            let fault = format!(
+                "cannot mint a fleet with `{defect}`: it takes certificates or enrollments of its own in the instance"
+            );
+            return Err(Failure::usage(fault)
+                .advise(format!("Use `rollcall mint defect {defect} --out DIR`, which writes them too.")));
+        }
+        Ok(good.with_scene(defect, Arc::new(scene)))
+    }
+
+    /// What the device of an index is called.
+    fn name(&self, index: u64) -> String {
+        self.fleet.name(self.template.render(index), self.defect)
     }
 
     fn count(&self) -> u64 {
@@ -428,13 +479,7 @@ impl<'a> Job<'a> {
             Failure::unexpected(format!("cannot mint device {index}: {fault}"))
         };
         let device = self.fleet.device(index, id, self.defect).map_err(|fault| failure(&fault))?;
-        let key = device.key.to_pkcs8().map_err(|fault| failure(&fault))?;
-        let chain = device.chain.iter().map(|certificate| pem::encode("CERTIFICATE", certificate)).collect();
-        Ok(DevicePem {
-            name: device.registration_id.as_str().to_owned(),
-            chain,
-            key: pem::encode("PRIVATE KEY", &key),
-        })
+        DevicePem::of(&device)
     }
 
     /// Writes the two files of a device, or none.
@@ -468,16 +513,16 @@ fn write_fleet(
     output: Output,
 ) -> Result<(), Failure> {
     if !force {
-        let names = job.indices.clone().flat_map(|index| file_names(&job.template.render(index)));
+        let names = job.indices.clone().flat_map(|index| file_names(&job.name(index)));
         refuse_existing(out, names)?;
     }
     let directory = Directory::create(out)?;
-    let progress = Progress::new(job.count(), started, output.interactive());
+    let progress = Progress::new(Some(job.count()), started, output.interactive());
     let (written, ended) = write_devices(job, out, &progress);
     progress.finish();
     if let Err(failure) = ended.and_then(|()| directory.sync()) {
         for index in written {
-            file_names(&job.template.render(index)).iter().for_each(|name| remove(&out.join(name)));
+            file_names(&job.name(index)).iter().for_each(|name| remove(&out.join(name)));
         }
         directory.abandon();
         return Err(failure);
@@ -527,7 +572,7 @@ fn stream_fleet(job: &Job<'_>, started: Instant, output: Output) -> Result<(), F
     let mut stdout = io::stdout().lock();
     // A bar would be drawn between the lines of the result.
     let interactive = output.interactive() && !stdout.is_terminal();
-    let progress = Progress::new(job.count(), started, interactive);
+    let progress = Progress::new(Some(job.count()), started, interactive);
     let mut start = job.indices.start;
     let ended = loop {
         if start >= job.indices.end {
@@ -572,37 +617,6 @@ fn batch_text(job: &Job<'_>, batch: &Range<u64>) -> Result<String, Failure> {
         }
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(died()))).collect()
     })
-}
-
-/// A progress bar that appears when something takes long.
-struct Progress {
-    bar: ProgressBar,
-    started: Instant,
-    wanted: bool,
-    shown: AtomicBool,
-}
-
-impl Progress {
-    fn new(length: u64, started: Instant, wanted: bool) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} devices  {per_sec}  {eta} left")
-        {
-            bar.set_style(style);
-        }
-        Progress { bar, started, wanted, shown: AtomicBool::new(false) }
-    }
-
-    fn advance(&self, devices: u64) {
-        self.bar.inc(devices);
-        let due = self.wanted && !self.shown.load(Ordering::Relaxed) && self.started.elapsed() > PATIENCE;
-        if due && !self.shown.swap(true, Ordering::Relaxed) {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
 }
 
 #[cfg(test)]
@@ -655,6 +669,26 @@ mod tests {
     }
 
     #[test]
+    fn a_fleet_has_any_defect_that_takes_nothing_of_the_instance() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        mint(&format!("rollcall mint ca --out {}", at("ca"))).expect("authorities");
+        let ca = format!("--ca-cert {} --ca-key {}", at("ca/root.pem"), at("ca/root.key.pem"));
+        let fleet = |defect: &str| {
+            let what = "--count 2 --seed 7 --registration-id dev-{index}";
+            mint(&format!("rollcall mint fleet {ca} {what} --defect {defect} --out {}", at(defect)))
+        };
+        for defect in [Defect::LEAF_EXPIRED, Defect::SAME_NAME_OTHER_KEY, Defect::LEAF_CA_TRUE] {
+            assert_eq!(fleet(defect.id()).map_err(|failure| failure.message), Ok(Exit::Good), "{defect}");
+            assert_eq!(count(&dir.path().join(defect.id())), 4, "{defect}");
+        }
+        let failure = fleet("svc-group-disabled").expect_err("takes a group");
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.advice.is_some_and(|a| a.contains("mint defect svc-group-disabled")));
+        assert!(!dir.path().join("svc-group-disabled").exists());
+    }
+
+    #[test]
     fn a_failure_on_the_way_leaves_nothing_behind() {
         let dir = tempfile::tempdir().expect("a directory");
         let at = |name: &str| dir.path().join(name).display().to_string();
@@ -681,7 +715,8 @@ mod tests {
             "--registration-id same",
             "--registration-id a/{index}",
             "--registration-id {index:020}-123456789-123456789-123456789-123456789-12345",
-            "--registration-id dev-{index} --defect svc-group-disabled",
+            "--registration-id dev-{index} --defect pop-csr",
+            "--registration-id dev-{index} --defect svc-trust-flip",
             "--registration-id dev-{index} --defect none-such",
             "--registration-id dev-{index} --key rsa1024",
             "--registration-id dev-{index} --first 18446744073709551615",

@@ -200,8 +200,8 @@ async fn play_script(
     let scenario = &script.scenario;
     let moment = now();
     let ca = Ca::prepare(scenario, &script.base, moment)?;
-    let scene = Scene::open(script, &ca, access, show).await?;
-    let devices = plan::devices(scenario, &ca, scene.disabled_line(), moment)?;
+    let devices = plan::devices(scenario, &ca, shard, moment)?;
+    let scene = Scene::open(script, &ca, &devices, access, show).await?;
     let planned = shard.share(scenario.fleet.devices);
     let minting = super::instant();
     let minted = mint(&devices, shard, planned.min(MINT_AHEAD), show)?;
@@ -330,10 +330,16 @@ enum Witness {
 }
 
 impl Scene {
-    async fn open(script: &Script, ca: &Ca, access: &Access, show: &Show<'_>) -> Result<Self, Failure> {
+    async fn open(
+        script: &Script,
+        ca: &Ca,
+        devices: &Devices,
+        access: &Access,
+        show: &Show<'_>,
+    ) -> Result<Self, Failure> {
         match &script.scenario.target {
             ScenarioTarget::Mock(mock) => {
-                let stage = stage::set(&script.scenario, mock, ca, now(), show.narrate).await?;
+                let stage = stage::set(&script.scenario, mock, ca, devices, now(), show.narrate).await?;
                 let trust = Trust::Roots(vec![stage.mock.trust_root().to_vec()]);
                 let address = match script.scenario.device.transport {
                     Transport::Mqtt => stage.mock.mqtts(),
@@ -376,13 +382,6 @@ impl Scene {
             admits: true,
             group: None,
         })
-    }
-
-    fn disabled_line(&self) -> Option<Arc<sim_identity::Issuer>> {
-        match &self.witness {
-            Witness::Embedded(stage) => stage.disabled_line.clone(),
-            _ => None,
-        }
     }
 
     async fn ledger(&self) -> Result<Option<LedgerSnapshot>, Failure> {

@@ -3,15 +3,18 @@
 //! Every section is read even when another has mistakes, so that one reading tells them all;
 //! only a file without a mistake becomes a [`Scenario`].
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostics, nearest};
 use crate::overrides::{Override, Source};
-use crate::reader::{Section, Wrong, delay, duration, one_of, parsed, rate, text, texts, whole};
+use crate::reader::{
+    Found, Section, Wrong, delay, duration, one_of, parsed, rate, share, text, texts, whole,
+};
 use crate::scenario::{
     Authority, Defect, Device, Fleet, GroupOn, Limits, MockProfile, MockTarget, Scenario, ServiceTarget,
     Target, Tls, Transport, Verification, VerifyServer,
 };
 use crate::{Load, Template, WhenFull};
 use sim_identity::KeyAlgorithm;
+use sim_identity::defect::Family;
 use sim_protocol::EnrollmentGroupId;
 use sim_protocol::delay::Delay;
 use sim_protocol::faults::chaos;
@@ -74,7 +77,7 @@ fn fleet(mut section: Section<'_>) -> Option<Fleet> {
     let key_pool = section.or("key_pool", 8, whole(1..=4096));
     let validity = section.or("validity", 30 * DAY, duration(SECOND..=36_500 * DAY));
     let authority = authority(section.section("authority"));
-    let defects: Vec<_> = section.sections("defect").into_iter().map(defect).collect();
+    let defects: Vec<_> = section.sections("defect").into_iter().map(|each| defect(each, devices)).collect();
     check_names(&section, registration_id.as_ref(), devices);
     check_pool(&section, key);
     // Before anything that is missing ends the reading: a misspelt key explains it.
@@ -160,12 +163,58 @@ fn directory(mut section: Section<'_>) -> Option<Authority> {
     Some(Authority::Directory { path: path? })
 }
 
-fn defect(mut section: Section<'_>) -> Option<Defect> {
-    let kind = section.required("id", one_of(&sim_identity::Defect::ALL.map(|kind| (kind.id(), kind))));
-    let devices = section.required("devices", whole(1..=MOST_DEVICES));
+fn defect(mut section: Section<'_>, fleet: Option<u64>) -> Option<Defect> {
+    let kind = section.required("id", defect_kind);
+    let devices = section.optional("devices", whole(1..=MOST_DEVICES));
+    let share = section.optional("share", share);
     let place = section.place_of("id");
     section.close();
+    let choice = "write `devices = 10`, or `share = 0.01` of the fleet";
+    let devices = match (section.has("devices"), section.has("share")) {
+        (true, true) => {
+            let wrong = Wrong::new(format!("`{}` has both `devices` and `share`", section.name()));
+            section.tell(section.place_of("share"), wrong.help(choice));
+            None
+        }
+        (false, false) => {
+            let wrong = Wrong::new(format!("`{}.devices` is missing", section.name()));
+            section.tell(section.place(), wrong.help(choice));
+            None
+        }
+        (true, false) => devices?,
+        (false, true) => share?.zip(fleet).map(|(share, fleet)| share_of(share, fleet)),
+    };
     Some(Defect { kind: kind?, devices: devices?, place })
+}
+
+/// A share of the fleet in devices, at least one.
+fn share_of(share: f64, fleet: u64) -> u64 {
+    ((share * fleet as f64).round() as u64).max(1)
+}
+
+/// The id of a defect that a device can present at any time.
+fn defect_kind(found: Found<'_>) -> Result<sim_identity::Defect, Wrong> {
+    let given = text(found)?;
+    let Ok(kind) = given.parse::<sim_identity::Defect>() else {
+        let known: Vec<_> =
+            sim_identity::Defect::all().filter(|kind| kind.is_presentable()).map(|kind| kind.id()).collect();
+        let wrong = Wrong::new(format!("is no defect: `{given}`"));
+        return Err(wrong.help(match nearest(&given, &known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`rollcall explain defects` lists them".to_owned(),
+        }));
+    };
+    if kind.is_presentable() {
+        return Ok(kind);
+    }
+    let why = match kind.family() {
+        Family::Possession => "is about proof of possession, which is no device's business",
+        Family::Service => "is a course of events, or a state that no service can be brought into",
+        _ => "is nothing that a device can present to a service at any time",
+    };
+    let help =
+        format!("`rollcall explain {kind}` tells more; `rollcall mint defect {kind}` makes what there is");
+    Err(Wrong::new(format!("cannot be `{kind}`: that {why}")).help(help))
 }
 
 fn device(mut section: Section<'_>) -> Option<Device> {
@@ -570,9 +619,70 @@ in_flight = 4
     fn defects_are_checked_against_the_known_ones_where_they_stand() {
         let with = |id: &str| format!("{SMALL}\n[[fleet.defect]]\nid = \"{id}\"\ndevices = 1\n");
         let scenario = Scenario::parse("x.toml", &with("cn-mismatch"), &[]).expect("a good scenario");
-        assert_eq!(scenario.fleet.defects[0].kind, sim_identity::Defect::CnMismatch);
+        assert_eq!(scenario.fleet.defects[0].kind, sim_identity::Defect::CN_MISMATCH);
         let told = Scenario::parse("x.toml", &with("cn-mismatsch"), &[]).expect_err("unknown").to_string();
         assert!(told.contains("x.toml:15:6") && told.contains("did you mean `cn-mismatch`?"), "{told}");
+    }
+
+    /// The small scenario with this defect.
+    fn with_defect(lines: &str) -> Result<Defect, Diagnostics> {
+        let text = SMALL.replace("devices = 10\n", "devices = 1000\n");
+        let scenario = Scenario::parse("x.toml", &format!("{text}\n[[fleet.defect]]\n{lines}"), &[])?;
+        let mut defects = scenario.fleet.defects;
+        Ok(defects.remove(0))
+    }
+
+    #[test]
+    fn a_defect_is_for_a_number_of_devices_or_a_share_of_them() {
+        for (lines, devices) in [
+            ("devices = 7", 7),
+            ("share = 0.01", 10),
+            ("share = 0.0156", 16),
+            ("share = 0.00001", 1),
+            ("share = 1", 1000),
+        ] {
+            let defect = with_defect(&format!("id = \"cn-mismatch\"\n{lines}"));
+            assert_eq!(defect.map(|defect| defect.devices), Ok(devices), "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_defect_that_no_fleet_can_have_is_told_where_it_stands() {
+        let id = "id = \"cn-mismatch\"";
+        for (lines, line, message, help) in [
+            (id.to_owned(), 14, "`fleet.defect.devices` is missing", "write `devices = 10`"),
+            (
+                format!("{id}\ndevices = 1\nshare = 0.5"),
+                17,
+                "`fleet.defect` has both `devices` and `share`",
+                "write `devices = 10`",
+            ),
+            (format!("{id}\nshare = 0"), 16, "`share` must be above 0 and at most 1", ""),
+            (format!("{id}\nshare = 1.01"), 16, "`share` must be above 0 and at most 1", ""),
+            (format!("{id}\nshare = \"a\""), 16, "`share` must be a number, found text", ""),
+            (
+                "id = \"none such\"\ndevices = 1".to_owned(),
+                15,
+                "`id` is no defect",
+                "`rollcall explain defects`",
+            ),
+            ("id = \"pop-csr\"\ndevices = 1".to_owned(), 15, "`id` cannot be `pop-csr`", "`rollcall explain"),
+            (
+                "id = \"svc-trust-flip\"\ndevices = 1".to_owned(),
+                15,
+                "`id` cannot be `svc-trust-flip`",
+                "`rollcall explain",
+            ),
+        ] {
+            let told = with_defect(&lines).expect_err(&lines);
+            let [told] = told.0.as_slice() else { panic!("{lines}: {told}") };
+            assert!(told.message.starts_with(message), "{lines}: {told}");
+            assert!(
+                matches!(told.place, Place::Line { line: found, .. } if found == line),
+                "{lines}: {told}"
+            );
+            assert!(told.help.as_deref().unwrap_or_default().starts_with(help), "{lines}: {told}");
+        }
     }
 
     /// The mock of the small scenario with more lines under `[target.mock]`.

@@ -85,6 +85,11 @@ impl<'s> Section<'s> {
         self.table.as_ref().and_then(|(table, _)| table.get(key))
     }
 
+    /// The section as its header spells it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn full(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
@@ -312,15 +317,27 @@ pub(crate) fn whole(range: RangeInclusive<u64>) -> impl Fn(Found<'_>) -> Result<
     }
 }
 
+/// A number as it is written.
+fn number<'s>(found: Found<'s>) -> Result<&'s str, Wrong> {
+    match found.value {
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str()),
+        DeValue::Float(number) => Ok(number.as_str()),
+        _ => Err(found.instead_of("a number")),
+    }
+}
+
 /// A finite number above 0.
 pub(crate) fn rate(found: Found<'_>) -> Result<f64, Wrong> {
-    let number = match found.value {
-        DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
-        DeValue::Float(number) => number.as_str(),
-        _ => return Err(found.instead_of("a number")),
-    };
+    let number = number(found)?;
     let value = number.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0);
     value.ok_or_else(|| Wrong::new(format!("must be above 0 and finite, found {number}")))
+}
+
+/// A part of a whole: above 0 and at most 1.
+pub(crate) fn share(found: Found<'_>) -> Result<f64, Wrong> {
+    let number = number(found)?;
+    let value = number.parse().ok().filter(|value: &f64| *value > 0.0 && *value <= 1.0);
+    value.ok_or_else(|| Wrong::new(format!("must be above 0 and at most 1, found {number}")))
 }
 
 /// A duration with its unit, within a range.

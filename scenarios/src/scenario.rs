@@ -86,7 +86,7 @@ pub enum Authority {
 pub struct Defect {
     /// Which.
     pub kind: sim_identity::Defect,
-    /// How many devices have it, at least 1.
+    /// How many devices have it, at least 1; written as a number, or as a share of the fleet.
     pub devices: u64,
     /// Where the id is written.
     pub place: Place,

@@ -59,7 +59,9 @@ fn world() -> World {
     let text = |certificate: &Certificate| Some(pem::encode("CERTIFICATE", certificate.der()));
     let root = CertificateBody { certificate: text(made.root().certificate()), is_verified: Some(true) };
     let name = CaName::new("root").expect("a good name");
-    registrar.write(|c, ids| c.authorities.put(name, root, None, &Limits::documented(), ids, NOW).map(drop)).expect("uploads");
+    registrar
+        .write(|c, ids| c.authorities.put(name, root, None, &Limits::documented(), ids, NOW).map(drop))
+        .expect("uploads");
     let primary = Some(CertificateSlot { certificate: text(made.issuing().certificate()), info: None });
     let signing_certificates = Some(CertificatePair { primary, secondary: None });
     let group_key = SharedKey::from_bytes(vec![7; 64]).expect("64 bytes");

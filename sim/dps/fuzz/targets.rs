@@ -72,9 +72,9 @@ fn now() -> OffsetDateTime {
 
 fn put_certificate(instance: &Instance, body: CertificateBody) {
     let name = CaName::new("root").expect("a good name");
-    let put = instance
-        .registrar()
-        .write(|control, ids| control.authorities.put(name, body, Some("*"), &Limits::documented(), ids, now()).map(drop));
+    let put = instance.registrar().write(|control, ids| {
+        control.authorities.put(name, body, Some("*"), &Limits::documented(), ids, now()).map(drop)
+    });
     drop(put);
 }
 

@@ -68,14 +68,6 @@ impl Hierarchy {
     pub fn authorities(&self) -> &[Arc<Issuer>] {
         &self.authorities
     }
-
-    /// One more authority beside the issuing one, under the same parent.
-    pub fn sibling(&self, name: &str, seed: &Seed, now: OffsetDateTime) -> Result<Issuer, IssueError> {
-        let parent = &self.authorities[self.authorities.len().saturating_sub(2)];
-        let key = own_key(self.issuing())?.algorithm();
-        let name = format!("{name} {}", generation(seed));
-        mint_intermediate(parent, key, seed, "sibling", &name, 0, now)
-    }
 }
 
 /// Marks each generation of authorities, so that no two keys ever share a name by accident.

@@ -22,7 +22,7 @@ mod workshop;
 
 use crate::issuer::IssueError;
 pub use proofs::{Proof, ProofKind};
-pub use scene::{AddedCa, AddedGroup, AddedIndividual, Additions, HeldCertificate, Scene, World};
+pub use scene::{AddedCa, AddedGroup, AddedIndividual, Additions, HeldCertificate, Scene, TakenFor, World};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;

@@ -139,8 +139,7 @@ impl Fleet {
         registration_id: &RegistrationId,
         defect: Defect,
     ) -> Result<World, IssueError> {
-        let unprepared = || IssueError::Writer(format!("the defect `{defect}` was not prepared"));
-        let scene = self.scenes.get(&defect).ok_or_else(unprepared)?;
+        let scene = self.scenes.get(&defect).ok_or(IssueError::Unprepared(defect.id()))?;
         scene.device(index, registration_id, &self.seed, self.key(index)?)
     }
 
@@ -152,7 +151,6 @@ impl Fleet {
             not_before: self.not_before,
             not_after: self.not_after,
             key: &key,
-            ca: false,
         })?;
         let mut chain = Vec::with_capacity(1 + self.above.len());
         chain.push(CertificateDer::from(leaf));

@@ -59,6 +59,9 @@ pub enum IssueError {
     /// The subject cannot be a CN of a device.
     #[error("the CN `{0}` has more than 64 characters, which X.520 does not allow")]
     CommonNameTooLong(String),
+    /// Nothing was prepared for a defect: see `Defect::scene`.
+    #[error("the defect `{0}` was not prepared")]
+    Unprepared(&'static str),
     /// The authority's path length allows no CA below it.
     #[error("`{issuer}` allows no CA below it, which this defect needs")]
     NoRoom {
@@ -215,14 +218,14 @@ impl Issuer {
     }
 
     fn leaf_extensions(&self, leaf: &Leaf<'_>) -> Vec<u8> {
-        let basic: &[u8] = if leaf.ca { &[0x30, 0x03, 0x01, 0x01, 0xff] } else { &[0x30, 0x00] };
         let client_auth = der::tlv(der::SEQUENCE, &[&der::tlv(der::OID, &[oid::CLIENT_AUTH])]);
         let subject_key_id = der::tlv(der::OCTET_STRING, &[&key_identifier(leaf.key.public_key())]);
         let authority_key_id = der::tlv(der::SEQUENCE, &[&der::tlv(0x80, &[&self.key_identifier()])]);
         der::tlv(
             der::SEQUENCE,
             &[
-                &der::extension(oid::BASIC_CONSTRAINTS, true, basic),
+                // CA:FALSE is the default and not encoded.
+                &der::extension(oid::BASIC_CONSTRAINTS, true, &[0x30, 0x00]),
                 // digitalSignature alone: bit 0, seven unused bits.
                 &der::extension(oid::KEY_USAGE, true, &[0x03, 0x02, 0x07, 0x80]),
                 &der::extension(oid::EXT_KEY_USAGE, false, &client_auth),
@@ -264,8 +267,6 @@ pub(crate) struct Leaf<'a> {
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
     pub(crate) key: &'a PrivateKey,
-    /// basicConstraints CA:TRUE, a fault in a device certificate.
-    pub(crate) ca: bool,
 }
 
 /// The part of a certificate that is signed (RFC 5280 section 4.1.2), without what the issuer gives.

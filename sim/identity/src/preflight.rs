@@ -190,9 +190,14 @@ pub struct Examination {
 }
 
 impl Examination {
-    /// Whether the device is let in.
+    /// Whether the device is let in: its chain is, and it holds the key that the handshake asks for.
     pub fn is_accepted(&self) -> bool {
-        self.judgement.verdict.is_admitted()
+        self.judgement.verdict.is_admitted() && !self.key_is_wrong()
+    }
+
+    /// Whether the device's private key is another certificate's, so that no handshake comes about.
+    pub fn key_is_wrong(&self) -> bool {
+        self.findings.iter().any(|finding| finding.code == Code::KeyMismatch)
     }
 
     /// The worst severity among the findings.

@@ -1,5 +1,6 @@
 //! Files as users keep them: every form, made by a tool we did not write, whole and broken.
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use sim_identity::files::{CertificatePool, FileContents, FileFault, read_presented, read_presented_with};
 use sim_identity::fleet::FleetPlan;

@@ -3,7 +3,7 @@
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use sim_identity::certificate::sha256;
-use sim_identity::defect::{Expected, Family, HeldCertificate, Scene, Workshop, World};
+use sim_identity::defect::{Expected, Family, HeldCertificate, Scene, TakenFor, Workshop, World};
 use sim_identity::preflight::Code;
 use sim_identity::verdict::{
     Asked, Check, Entry, Goal, IndividualCredential, IndividualEntry, Judgement, Rules, SignatureMemo, Trust,
@@ -59,9 +59,13 @@ impl Case {
         let mut entries = vec![entry("line", hierarchy.issuing().certificate(), true)];
         let uploaded = scene.additions.cas.iter().filter(|ca| ca.verified);
         verified.extend(uploaded.map(|ca| ca.certificate.clone()));
-        if scene.additions.own_leaves {
+        if let Some(taken_for) = scene.additions.own_leaf {
             let leaf = Certificate::from_der(device.device.chain[0].to_vec());
-            verified.push(Arc::new(leaf.expect("a leaf that can be read")));
+            let leaf = Arc::new(leaf.expect("a leaf that can be read"));
+            match taken_for {
+                TakenFor::VerifiedCa => verified.push(leaf),
+                TakenFor::Group => entries.push(entry("leaf", &leaf, true)),
+            }
         }
         for (i, group) in scene.additions.groups.iter().enumerate() {
             let certificates = std::iter::once(&group.primary).chain(&group.secondary);

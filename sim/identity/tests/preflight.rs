@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 use sim_identity::certificate::sha256;
-use sim_identity::defect::{Expected, HeldCertificate, Workshop};
+use sim_identity::defect::{Expected, HeldCertificate, TakenFor, Workshop};
 use sim_identity::preflight::{
     Batch, CaState, Code, DEFAULT_MARGIN, Examination, Finding, Group, Individual, Instance,
     InstanceCredential, Presented, Purpose, Question, Severity, Slot, UploadedCa, examine,
@@ -83,8 +83,12 @@ impl Case {
             let state = if ca.verified { CaState::Verified } else { CaState::Unverified };
             instance.cas.push(uploaded(&format!("added-{i}"), &ca.certificate, state));
         }
-        if scene.additions.own_leaves {
-            instance.cas.push(uploaded("own-leaf", &chain[0], CaState::Verified));
+        match scene.additions.own_leaf {
+            Some(TakenFor::VerifiedCa) => {
+                instance.cas.push(uploaded("own-leaf", &chain[0], CaState::Verified));
+            }
+            Some(TakenFor::Group) => instance.groups.push(group("own-leaf", &chain[0], true)),
+            None => {}
         }
         for (i, added) in scene.additions.groups.iter().enumerate() {
             let secondary = added.secondary.as_ref().map(slot);

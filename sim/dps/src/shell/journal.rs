@@ -248,9 +248,9 @@ fn write(database: &Database, registrar: &Registrar, mut waiting: mpsc::Receiver
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// An uploaded CA certificate.
-    Authority(CertificateResponse),
+    Authority(Box<CertificateResponse>),
     /// An enrollment group.
-    Group(EnrollmentGroup),
+    Group(Box<EnrollmentGroup>),
     /// An individual enrollment.
     Individual(Box<IndividualEnrollment>),
 }
@@ -330,9 +330,9 @@ fn control(text: &str, take: &mut impl FnMut(Kept)) -> Result<(), Forgotten> {
     for record in control.authorities.records() {
         let mut response = record.response(&collection);
         response.properties.certificate = Some(record.uploaded.clone());
-        take(Kept::Authority(response));
+        take(Kept::Authority(Box::new(response)));
     }
-    control.groups.records().values().for_each(|group| take(Kept::Group(whole(group))));
+    control.groups.records().values().for_each(|group| take(Kept::Group(Box::new(whole(group)))));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! What is sent, and in which order: section 7.1 of the fault matrix.
 
 use super::draft::Ca;
-use super::scene::{Scene, leaf_first};
+use super::scene::{Scene, TakenFor, leaf_first};
 use super::workshop::Workshop;
 use super::{Expected, Family, Make, Others, Row};
 use crate::issuer::IssueError;
@@ -169,7 +169,7 @@ pub(super) const ROWS: &[Row] = &[
     row("pres-leaf-is-verified", UNTRUSTED, Others::are(true, false), |w| {
         let stranger = Own::mint(w, "pres-leaf-is-verified")?;
         let mut scene = w.scene(&stranger.line, &[&stranger.line, &stranger.root]);
-        scene.additions.own_leaves = true;
+        scene.additions.own_leaf = Some(TakenFor::VerifiedCa);
         Ok(scene)
     })
     .says(

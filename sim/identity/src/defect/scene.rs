@@ -53,6 +53,15 @@ pub struct AddedIndividual {
     pub enabled: bool,
 }
 
+/// What a device's own certificate is taken for, that should be a CA's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenFor {
+    /// It is uploaded as a CA certificate, and verified.
+    VerifiedCa,
+    /// It is the certificate of an enabled enrollment group.
+    Group,
+}
+
 /// What the instance must hold for a defect, beside a verified root and an enabled group on the CA that issues
 /// leaves.
 #[derive(Clone, Debug, Default)]
@@ -63,14 +72,14 @@ pub struct Additions {
     pub groups: Vec<AddedGroup>,
     /// An individual enrollment for each device.
     pub individual: Option<AddedIndividual>,
-    /// The certificate of each device, uploaded as if it were a CA's and verified.
-    pub own_leaves: bool,
+    /// What each device's own certificate is taken for.
+    pub own_leaf: Option<TakenFor>,
 }
 
 impl Additions {
     /// Whether the instance needs nothing.
     pub fn is_empty(&self) -> bool {
-        self.cas.is_empty() && self.groups.is_empty() && self.individual.is_none() && !self.own_leaves
+        self.cas.is_empty() && self.groups.is_empty() && self.individual.is_none() && self.own_leaf.is_none()
     }
 }
 
@@ -114,6 +123,22 @@ pub struct World {
     pub device: DeviceIdentity,
     /// An earlier certificate of the same device, DER.
     pub older: Vec<u8>,
+}
+
+impl World {
+    /// What the device presents first, DER: its leaf, unless the defect puts something else there.
+    pub fn presented(&self) -> Vec<u8> {
+        self.device.chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default()
+    }
+
+    /// The certificates that the device's individual enrollment holds, primary and secondary, DER.
+    pub fn held(&self, holds: HeldCertificate) -> (Vec<u8>, Option<Vec<u8>>) {
+        match holds {
+            HeldCertificate::Presented => (self.presented(), None),
+            HeldCertificate::Older => (self.older.clone(), None),
+            HeldCertificate::PresentedAsSecondary => (self.older.clone(), Some(self.presented())),
+        }
+    }
 }
 
 /// The leaf, then what belongs after it.

@@ -4,7 +4,7 @@
 //! but one row stand on a root of their own, so that they are possible under any CA.
 
 use super::draft::Ca;
-use super::scene::{AddedCa, AddedGroup, AddedIndividual, HeldCertificate, Scene};
+use super::scene::{AddedCa, AddedGroup, AddedIndividual, HeldCertificate, Scene, TakenFor};
 use super::workshop::Workshop;
 use super::{Expected, Family, Make, Others, Row};
 use crate::issuer::IssueError;
@@ -157,13 +157,17 @@ pub(super) const ROWS: &[Row] = &[
         "Verify the root, or put the group on the intermediate.",
     )
     .diagnosed("group-above-verified"),
-    // Each device would need a group on its own leaf, which is no state that a fleet can share.
-    course("svc-group-on-leaf", Expected::Refused("leaf-is-entry-certificate"))
-        .says(
-            "the device's own certificate was made the certificate of a group",
-            "Put the issuing CA into the group, or give the device an individual enrollment.",
-        )
-        .diagnosed("leaf-uploaded-as-ca"),
+    state("svc-group-on-leaf", Expected::Refused("leaf-is-entry-certificate"), |w| {
+        let line = Line::own(w, "svc-group-on-leaf")?;
+        let mut scene = line.scene(w, [verified(&line.root)], []);
+        scene.additions.own_leaf = Some(TakenFor::Group);
+        Ok(scene)
+    })
+    .says(
+        "the device's own certificate was made the certificate of a group",
+        "Put the issuing CA into the group, or give the device an individual enrollment.",
+    )
+    .diagnosed("leaf-uploaded-as-ca"),
     state("svc-group-missing", NO_ENTRY, |w| {
         let line = Line::own(w, "svc-group-missing")?;
         Ok(line.scene(w, [verified(&line.root)], []))

@@ -3,8 +3,8 @@
 use super::words::{Names, quoted};
 use super::{About, Instance, Presented, Purpose, Question, Role, words};
 use crate::certificate::{Certificate, CommonName, NameMatch};
-use crate::signature::{Algorithms, SignatureFault};
 use crate::shown::hex;
+use crate::signature::{Algorithms, SignatureFault};
 use crate::verdict::{
     self, Asked, CnRule, Goal, Judgement, MAX_PRESENTED, Rules, SignatureMemo, Trust, Verdict,
 };
