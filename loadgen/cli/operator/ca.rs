@@ -4,18 +4,29 @@ use super::certificate_file::{ca_certificate, one_certificate};
 use super::connection::Connection;
 use super::consent::Consent;
 use super::proof::{offline, prove};
+use super::proof_check;
 use super::session::Session;
 use super::table::{Table, fields};
 use crate::cli::output::Output;
-use crate::exit::Failure;
+use crate::cli::{moment, now};
+use crate::exit::{Exit, Failure};
 use clap::{ArgGroup, Args, Subcommand};
 use sim_operator::Replacement;
 use sim_protocol::CaName;
 use sim_protocol::resource::CertificateResponse;
 use std::path::{Path, PathBuf};
+use time::OffsetDateTime;
 
 /// The form of one CA certificate.
 const SCHEMA: &str = "rollcall.ca/1";
+
+const PROVE_EXAMPLES: &str = "\
+Examples:
+  rollcall ca prove --code CODE --cert ca.pem --key ca.key --out proof.pem
+  rollcall ca prove --code CODE --cert ca.pem --key 'pkcs11:token=ca;object=line-a?pin-source=file:pin'
+      the key stays in its token; ROLLCALL_PKCS11_MODULE names the library
+  rollcall ca prove --code CODE --cert ca.pem --check proof.pem
+      before the upload";
 
 /// `rollcall ca`.
 #[derive(Args, Clone, Debug)]
@@ -59,7 +70,7 @@ pub enum CaVerb {
     Verify {
         /// Name of the uploaded CA certificate
         name: CaName,
-        /// Its private key: makes the verification certificate for the pending code, or for a new one
+        /// Its private key, or a pkcs11: URI: makes the verification certificate for the pending code, or a new one
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
         /// The CA certificate [default: what the service says was uploaded]
@@ -69,20 +80,27 @@ pub enum CaVerb {
         #[arg(long, value_name = "FILE")]
         verification_cert: Option<PathBuf>,
     },
-    /// Make the verification certificate for a code, offline
+    /// Make the verification certificate for a code, or check one, offline
+    #[command(before_long_help = PROVE_EXAMPLES, group = ArgGroup::new("proof").required(true).args(["key", "check"]))]
     Prove {
         /// The code, exactly as generated
         #[arg(long)]
         code: String,
         /// The CA certificate
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, visible_alias = "ca", value_name = "FILE")]
         cert: PathBuf,
-        /// Its private key
+        /// Its private key, or a pkcs11: URI
         #[arg(long, value_name = "FILE")]
-        key: PathBuf,
+        key: Option<PathBuf>,
         /// Where to write it [default: standard output]
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", conflicts_with = "check")]
         out: Option<PathBuf>,
+        /// A verification certificate made elsewhere: say whether it would be taken, and all that is wrong with it
+        #[arg(long, value_name = "FILE")]
+        check: Option<PathBuf>,
+        /// The moment at which it would be uploaded, 2026-06-01 or 2026-06-01T08:00:00Z [default: now]
+        #[arg(long, value_name = "TIME", conflicts_with = "key", value_parser = moment)]
+        at: Option<OffsetDateTime>,
     },
     /// List the uploaded CA certificates
     List,
@@ -102,11 +120,21 @@ pub enum CaVerb {
 }
 
 /// Runs `rollcall ca`.
-pub async fn run(args: CaArgs, output: Output) -> Result<(), Failure> {
+pub async fn run(args: CaArgs, output: Output) -> Result<Exit, Failure> {
     let CaArgs { connection, verb } = args;
-    if let CaVerb::Prove { code, cert, key, out } = &verb {
-        return offline(code, cert, key, out.as_deref(), connection.output(output));
+    if let CaVerb::Prove { code, cert, key, out, check, at } = &verb {
+        let output = connection.output(output);
+        return match (key, check) {
+            (Some(key), _) => offline(code, cert, key, out.as_deref(), output).map(|()| Exit::Good),
+            (None, Some(file)) => proof_check::check(code, file, cert, at.unwrap_or_else(now), output),
+            (None, None) => Err(Failure::usage("cannot prove possession: nothing to prove it with")
+                .advise("Give --key, or --check.")),
+        };
     }
+    with_service(connection, verb, output).await.map(|()| Exit::Good)
+}
+
+async fn with_service(connection: Connection, verb: CaVerb, output: Output) -> Result<(), Failure> {
     let output = connection.output(output);
     let session = Session::open(&connection, output)?;
     match verb {

@@ -124,7 +124,7 @@ impl Connection {
 }
 
 /// Prepares calls to the instance that the flags name; nothing is sent yet.
-pub(super) fn connect(connection: &Connection) -> Result<(Operator, Endpoint), Failure> {
+pub(crate) fn connect(connection: &Connection) -> Result<(Operator, Endpoint), Failure> {
     let endpoint = endpoint(connection)?;
     let operator = match connection.dry_run {
         true => Operator::rehearsing(endpoint.clone())?,

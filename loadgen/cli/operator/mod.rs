@@ -13,11 +13,14 @@ mod import;
 mod keys;
 mod policy;
 mod proof;
+mod proof_check;
 mod registration;
 mod session;
 mod table;
 
 pub use ca::{CaArgs, run as ca};
+pub use connection::Connection;
+pub(crate) use connection::connect;
 pub use enrollment::{EnrollmentArgs, run as enrollment};
 pub use group::{GroupArgs, run as group};
 pub use registration::{RegistrationArgs, run as registration};
@@ -77,6 +80,10 @@ mod tests {
             "rollcall ca verify root --key k --cert c",
             "rollcall ca verify root --verification-cert v",
             "rollcall ca prove --code C --cert c --key k --out o",
+            "rollcall ca prove --code C --ca c --key pkcs11:object=k",
+            "rollcall ca prove --code C --cert c --check p --json",
+            "rollcall ca prove --code C --cert c --check p --at 2026-06-01",
+            "rollcall ca prove --code C --cert c --check p --at 2026-06-01T08:00:00+02:00",
             "rollcall ca list --endpoint u --json",
             "rollcall ca --endpoint u show root",
             "rollcall ca delete root --live",
@@ -125,6 +132,11 @@ mod tests {
             "rollcall ca verify root",
             "rollcall ca verify root --key k --verification-cert v",
             "rollcall ca verify root --cert c --verification-cert v",
+            "rollcall ca prove --code C --cert c",
+            "rollcall ca prove --code C --cert c --key k --check p",
+            "rollcall ca prove --code C --cert c --check p --out o",
+            "rollcall ca prove --code C --cert c --key k --at 2026-06-01",
+            "rollcall ca prove --code C --cert c --check p --at yesterday",
             "rollcall ca list --service-key k",
             "rollcall ca list --token t",
             "rollcall group create g",

@@ -1,12 +1,13 @@
 //! Proof of possession: who can sign for an uploaded CA certificate, and what is signed.
 
 use super::certificate_file::{one_certificate, only_certificate};
+use crate::cli::ca_key::{CaKey, shown};
 use crate::cli::output::Output;
-use crate::cli::{now, random_seed, read_file, write_file};
+use crate::cli::{now, random_seed, write_file};
 use crate::exit::Failure;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
-use sim_identity::{Certificate, Issuer, PrivateKey, files, pem};
+use sim_identity::{Certificate, Issuer, pem};
 use sim_operator::Operator;
 use sim_protocol::CaName;
 use sim_protocol::resource::CertificateResponse;
@@ -19,16 +20,11 @@ struct Proof<'a> {
     certificate: &'a str,
 }
 
-fn private_key(path: &Path) -> Result<PrivateKey, Failure> {
-    let bytes = read_file(path, "private key")?;
-    files::read_private_key(&path.display().to_string(), &bytes).map_err(Failure::usage)
-}
-
-/// Joins a CA certificate and its private key, which was read from the file `key`.
-fn issuer(certificate: Certificate, private: PrivateKey, key: &Path) -> Result<Issuer, Failure> {
+/// Joins a CA certificate and its private key, which is at `place`.
+fn issuer(certificate: Certificate, key: CaKey, place: &Path) -> Result<Issuer, Failure> {
     let subject = certificate.subject();
-    Issuer::new(certificate, private).map_err(|fault| {
-        Failure::usage(format!("cannot sign as `{subject}` with {}: {fault}", key.display()))
+    key.issuer(certificate).map_err(|fault| {
+        Failure::usage(format!("cannot sign as `{subject}` with {}: {fault}", shown(place)))
             .advise("Give the CA certificate and the private key that belongs to it.")
     })
 }
@@ -38,13 +34,13 @@ enum Signer {
     /// The CA certificate and its key.
     Whole(Issuer),
     /// The key, as long as nobody has shown the certificate.
-    KeyAlone(PrivateKey),
+    KeyAlone(CaKey),
 }
 
 impl Signer {
     fn read(key: &Path, cert: Option<&Path>) -> Result<Self, Failure> {
         let given = cert.map(|path| one_certificate(path, "CA certificate")).transpose()?;
-        let private = private_key(key)?;
+        let private = CaKey::read(key)?;
         match given {
             Some(given) => issuer(given.certificate, private, key).map(Signer::Whole),
             None => Ok(Signer::KeyAlone(private)),
@@ -104,6 +100,18 @@ fn uploaded(name: &CaName, text: &str) -> Result<Certificate, Failure> {
     only_certificate(&format!("the uploaded file of `{name}`"), &bytes, "CA certificate")
 }
 
+/// Refuses a code that was not copied exactly; `what` says what it was for.
+pub(super) fn whole_code(code: &str, what: &str) -> Result<(), Failure> {
+    let fault = match code {
+        "" => "is empty",
+        code if code.trim() != code => "begins or ends with white space",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("cannot {what}: the code {fault}"))
+        .advise("Give the code exactly as `rollcall ca code` prints it."))
+}
+
+/// Makes the verification certificate for a code without asking the service.
 pub(super) fn offline(
     code: &str,
     cert: &Path,
@@ -111,13 +119,9 @@ pub(super) fn offline(
     out: Option<&Path>,
     output: Output,
 ) -> Result<(), Failure> {
-    if code.is_empty() || code.trim() != code {
-        let fault = if code.is_empty() { "is empty" } else { "begins or ends with white space" };
-        return Err(Failure::usage(format!("cannot make a verification certificate: the code {fault}"))
-            .advise("Give the code exactly as `rollcall ca code` prints it."));
-    }
+    whole_code(code, "make a verification certificate")?;
     let certificate = one_certificate(cert, "CA certificate")?.certificate;
-    let issuer = issuer(certificate, private_key(key)?, key)?;
+    let issuer = issuer(certificate, CaKey::read(key)?, key)?;
     let der = issuer.verification_certificate(code, &random_seed(), now()).map_err(|fault| {
         Failure::usage(format!("cannot make a verification certificate for code `{code}`: {fault}"))
     })?;
@@ -136,7 +140,7 @@ pub(super) fn offline(
 pub(super) mod tests {
     use super::*;
     use crate::exit::Exit;
-    use sim_identity::{Hierarchy, HierarchyPlan, KeyAlgorithm, Seed};
+    use sim_identity::{Hierarchy, HierarchyPlan, KeyAlgorithm, PrivateKey, Seed};
     use sim_protocol::resource::CertificateProperties;
     use std::sync::Arc;
     use time::OffsetDateTime;
@@ -186,8 +190,9 @@ pub(super) mod tests {
         };
         let whole = |issuer: &Issuer| Signer::Whole(issuer.clone());
         let alone = |issuer: &Issuer| {
-            let der = issuer.key().to_pkcs8().expect("a key to write");
-            Signer::KeyAlone(PrivateKey::from_pkcs8(&der).expect("a key to read"))
+            let key = issuer.private_key().expect("a key in memory");
+            let der = key.to_pkcs8().expect("a key to write");
+            Signer::KeyAlone(CaKey::File(PrivateKey::from_pkcs8(&der).expect("a key to read")))
         };
         assert_eq!(compare(whole(&ours), &uploaded), Ok(true));
         assert_eq!(compare(whole(&other), &uploaded), Err(Exit::Usage));
