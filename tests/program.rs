@@ -16,12 +16,16 @@ mod world;
 
 #[path = "program/bad_input.rs"]
 mod bad_input;
+#[path = "program/check.rs"]
+mod check;
 #[path = "program/contract.rs"]
 mod contract;
 #[path = "program/demo.rs"]
 mod demo;
 #[path = "program/enrollments.rs"]
 mod enrollments;
+#[path = "program/explain.rs"]
+mod explain;
 #[path = "program/faults.rs"]
 mod faults;
 #[path = "program/handshake.rs"]
@@ -38,8 +42,12 @@ mod management;
 mod meter;
 #[path = "program/minted.rs"]
 mod minted;
+#[path = "program/pkcs11.rs"]
+mod pkcs11;
 #[path = "program/possession.rs"]
 mod possession;
+#[path = "program/proofs.rs"]
+mod proofs;
 #[path = "program/refusals.rs"]
 mod refusals;
 #[path = "program/roll_up.rs"]

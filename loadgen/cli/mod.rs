@@ -1,14 +1,20 @@
 //! The command line: one module a command, and what they share: the clock, randomness and files.
 
+pub(crate) mod ca_key;
+pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod mint;
 pub mod mock;
 pub mod operator;
 pub mod output;
+pub(crate) mod progress;
+pub(crate) mod prose;
 pub mod register;
 pub mod run;
 pub mod secret;
 
+use crate::cli::ca_key::CaKey;
 use crate::cli::output::Output;
 use crate::exit::{Exit, Failure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -27,7 +33,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
-use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long work that was given up, a name look-up for instance, may keep the program from ending.
@@ -39,6 +47,8 @@ Examples:
       the whole story on this machine, without an account
   rollcall mint ca --out ca
       a root and an intermediate
+  rollcall check device.pem --verified root.pem --group line-a=int.pem
+      whether the device would be let in, and if not, why
   rollcall mock --trust-root mock.pem
       a provisioning service to try things on
   rollcall run scenario.toml --out results
@@ -63,6 +73,10 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Make authorities and fleets, under an authority of its own or yours
     Mint(mint::MintArgs),
+    /// Say whether chains would be admitted, why not, and what repairs them
+    Check(Box<check::CheckArgs>),
+    /// Tell what an error code, a diagnostic, a defect, a verdict, a knob, a fault or an exit status means
+    Explain(explain::ExplainArgs),
     /// Serve the mock of the provisioning service
     Mock(mock::MockArgs),
     /// Provision one device once and tell every phase
@@ -109,9 +123,11 @@ async fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
     match command {
         Command::Demo(args) => demo::run(args, output).await,
         Command::Mint(args) => mint_until_stopped(args, output).await,
+        Command::Check(args) => check::run(*args, output).await,
+        Command::Explain(args) => explain::run(&args, output),
         Command::Mock(args) => mock::run(args, output).await,
         Command::Register(args) => register::run(args, output).await,
-        Command::Ca(args) => operator::ca(args, output).await.map(|()| Exit::Good),
+        Command::Ca(args) => operator::ca(args, output).await,
         Command::Group(args) => operator::group(args, output).await.map(|()| Exit::Good),
         Command::Enrollment(args) => operator::enrollment(args, output).await.map(|()| Exit::Good),
         Command::Registration(args) => operator::registration(args, output).await.map(|()| Exit::Good),
@@ -160,7 +176,7 @@ fn exit_statuses() -> String {
         (Exit::Good, "did what was asked"),
         (Exit::Unexpected, "something unexpected, such as a full disk"),
         (Exit::Usage, "a flag, a file or a scenario that cannot be used"),
-        (Exit::Refused, "the service refuses"),
+        (Exit::Refused, "the service refuses, or `check` says that it would"),
         (Exit::Unreachable, "the target does not answer, or a port cannot be had"),
         (Exit::Invalid, "the sums do not add up: the result is invalid"),
         (Exit::GateFailed, "devices fared otherwise than the scenario means"),
@@ -205,6 +221,16 @@ pub fn cores() -> usize {
 pub fn key_algorithm() -> impl TypedValueParser<Value = KeyAlgorithm> {
     PossibleValuesParser::new(KeyAlgorithm::ALL.map(KeyAlgorithm::as_str))
         .try_map(|text: String| text.parse::<KeyAlgorithm>())
+}
+
+/// Parses a moment: RFC 3339, or a date alone, which is its first second in UTC.
+pub(crate) fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    let day = || {
+        Date::parse(text, format_description!("[year]-[month]-[day]")).map(|day| day.midnight().assume_utc())
+    };
+    OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|_| day())
+        .map_err(|_| "write it as 2026-06-01 or 2026-06-01T08:00:00Z".to_owned())
 }
 
 /// Reads a file that the user named; `what` says what it is to be.
@@ -311,11 +337,10 @@ fn exit_of(error: &io::Error) -> Exit {
 }
 
 /// Reads an authority: the first certificate of `cert` with its key. Further ones in that file, then those of
-/// `chain`, are what its devices present above it.
+/// `chain`, are what its devices present above it. The key is in a file, or in a token that a `pkcs11:` URI names.
 pub fn read_issuer(cert: &Path, key: &Path, chain: Option<&Path>) -> Result<Issuer, Failure> {
     let mut certificates = read_certificates(cert, "CA certificate")?.into_iter();
-    let private = files::read_private_key(&key.display().to_string(), &read_file(key, "private key")?)
-        .map_err(file_fault)?;
+    let private = CaKey::read(key)?;
     let Some(certificate) = certificates.next() else {
         return Err(Failure::usage(format!("cannot read {}: it holds no certificate", cert.display())));
     };
@@ -326,8 +351,8 @@ pub fn read_issuer(cert: &Path, key: &Path, chain: Option<&Path>) -> Result<Issu
             above.push(certificate);
         }
     }
-    let issuer = Issuer::new(certificate, private).map_err(|fault| {
-        let (cert, key) = (cert.display(), key.display());
+    let issuer = private.issuer(certificate).map_err(|fault| {
+        let (cert, key) = (cert.display(), ca_key::shown(key));
         Failure::usage(format!("cannot issue with {cert} and {key}: {fault}")).advise(match fault {
             IssuerFault::KeyMismatch { .. } => {
                 "Give the CA certificate and the private key that belongs to it; in a file with several \
@@ -429,18 +454,7 @@ fn read_certificates(path: &Path, what: &str) -> Result<Vec<Certificate>, Failur
 
 /// A file that cannot be used, with what to do about it.
 pub(crate) fn file_fault(fault: FileFault) -> Failure {
-    let failure = Failure::usage(&fault);
-    match fault {
-        FileFault::Pem { .. } | FileFault::Certificate { .. } => {
-            failure.advise("Get the file again, whole, in PEM or DER form.")
-        }
-        FileFault::Missing { wanted, .. } => {
-            failure.advise(format!("Give the file that holds the {wanted}, in PEM or DER form."))
-        }
-        FileFault::Key { .. } => failure.advise("Give an unencrypted key as PKCS#8, SEC1 or PKCS#1."),
-        // Says itself how to decrypt it.
-        FileFault::Encrypted { .. } => failure,
-    }
+    Failure::usage(&fault).advise(fault.advice())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sim_device::{
     Attempt, Device, Outcome, Phase, ServerChecks, Target, TlsVersions, Trust, attempt, base_config,
 };
+use sim_identity::DeviceIdentity;
 use sim_protocol::{IdScope, RegistrationId};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,7 +83,7 @@ pub struct RegisterArgs {
     pub json: bool,
 }
 
-fn some_time(text: &str) -> Result<Duration, String> {
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Ok(Duration::ZERO) => Err("an attempt needs some time".to_owned()),
         other => other.map_err(|fault| fault.to_string()),
@@ -98,12 +99,32 @@ impl RegisterArgs {
 
 /// Makes the attempt.
 pub async fn run(args: RegisterArgs, output: Output) -> Result<Exit, Failure> {
-    if !args.live && !is_this_machine(&args.host) {
-        return Err(Failure::usage(format!("will not talk to {}: it is not on this machine", args.host))
-            .advise("Add --live to allow it."));
-    }
+    stay_here(&args)?;
     let output = Output { json: args.json, ..output };
     let identity = read_identity(&args.cert, &args.key, args.registration_id.clone())?;
+    let (device, made) = attempt_once(&args, identity).await?;
+    tell(&args, &device, &made, output);
+    if let Some(help) = advice(&made.outcome) {
+        output.talk(format_args!("  help: {help}"));
+    }
+    conclude(&args, &made.outcome)
+}
+
+/// Refuses to talk to anybody who is not on this machine.
+fn stay_here(args: &RegisterArgs) -> Result<(), Failure> {
+    if args.live || is_this_machine(&args.host) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("will not talk to {}: it is not on this machine", args.host))
+        .advise("Add --live to allow it."))
+}
+
+/// One device, one attempt, at the service that the flags name.
+pub(crate) async fn attempt_once(
+    args: &RegisterArgs,
+    identity: DeviceIdentity,
+) -> Result<(Device, Attempt), Failure> {
+    stay_here(args)?;
     let trust = match &args.trust_root {
         Some(path) => Trust::Roots(read_trust_roots(path)?),
         None => Trust::Public,
@@ -130,11 +151,7 @@ pub async fn run(args: RegisterArgs, output: Output) -> Result<Exit, Failure> {
     let device = Device { identity };
     sim_device::warm_up(&target.tls);
     let made = attempt(&target, &device).await;
-    tell(&args, &device, &made, output);
-    if let Some(help) = advice(&made.outcome) {
-        output.talk(format_args!("  help: {help}"));
-    }
-    conclude(&args, &made.outcome)
+    Ok((device, made))
 }
 
 fn tell(args: &RegisterArgs, device: &Device, made: &Attempt, output: Output) {
@@ -159,7 +176,7 @@ fn tell(args: &RegisterArgs, device: &Device, made: &Attempt, output: Output) {
 }
 
 /// The outcome as JSON: `kind` is the same word as in records.
-fn describe(outcome: &Outcome) -> Value {
+pub(crate) fn describe(outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Assigned(a) => {
             json!({ "kind": "assigned", "assigned_hub": a.hub, "device_id": a.device_id })
@@ -182,7 +199,8 @@ fn describe(outcome: &Outcome) -> Value {
     }
 }
 
-fn sentence(outcome: &Outcome) -> String {
+/// The outcome in a phrase.
+pub(crate) fn sentence(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Assigned(a) => format!("assigned to {} as {}", a.hub, a.device_id),
         Outcome::Refused(r) => {
@@ -231,7 +249,8 @@ fn advice(outcome: &Outcome) -> Option<&'static str> {
     })
 }
 
-fn conclude(args: &RegisterArgs, outcome: &Outcome) -> Result<Exit, Failure> {
+/// How the program ends.
+pub(crate) fn conclude(args: &RegisterArgs, outcome: &Outcome) -> Result<Exit, Failure> {
     let place = format!("{}:{}", args.host, args.port());
     match outcome {
         Outcome::Assigned(_) => Ok(Exit::Good),

@@ -4,7 +4,7 @@ use crate::world::World;
 
 /// Commands and the words that their help must list.
 const CONTRACT: &[(&str, &str)] = &[
-    ("", "demo mint mock ca group enrollment registration register run --quiet --version"),
+    ("", "demo mint check explain mock ca group enrollment registration register run --quiet --version"),
     ("demo", "--devices --out --quiet"),
     (
         "mock",
@@ -62,7 +62,10 @@ const CONTRACT: &[(&str, &str)] = &[
     ("registration show", ""),
     ("registration delete", "--yes"),
     ("mint", "ca fleet"),
-    ("mint ca", "--out --depth --key p256 p384 ed25519 rsa2048 rsa3072 rsa4096 --name --seed --force --json"),
+    (
+        "mint ca",
+        "--out --depth --key p256 p384 p521 ed25519 rsa2048 rsa3072 rsa4096 --name --seed --force --json",
+    ),
     (
         "mint fleet",
         "--ca-cert --ca-key --ca-chain --count --registration-id --first --seed --out --key --key-pool --days \
@@ -73,6 +76,13 @@ const CONTRACT: &[(&str, &str)] = &[
         "--host --port --id-scope --cert --key --trust-root --registration-id --transport mqtt mqtt-ws https --tls \
          --timeout --live --json",
     ),
+    (
+        "check",
+        "--each --key --password-file --registration-id --verified --ca --group --instance --from-service --at --from --to \
+         --margin --purpose client any --profile standard constrained --knob --fix-to --strict --format text json sarif \
+         junit --json --list --host --port --id-scope --transport --tls --timeout --live --endpoint --trust-root",
+    ),
+    ("explain", "--json codes diagnostics defects verdicts knobs faults exits"),
     ("run", "--set --shard --out --live --management-token-file --json ROLLCALL_MANAGEMENT_TOKEN"),
 ];
 

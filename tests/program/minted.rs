@@ -4,8 +4,13 @@ use crate::openssl::Openssl;
 use crate::world::World;
 
 /// Key kinds, each with the words by which `openssl` knows it.
-const KINDS: &[(&str, &str)] =
-    &[("p256", "prime256v1"), ("p384", "secp384r1"), ("ed25519", "ED25519"), ("rsa2048", "2048 bit")];
+const KINDS: &[(&str, &str)] = &[
+    ("p256", "prime256v1"),
+    ("p384", "secp384r1"),
+    ("p521", "secp521r1"),
+    ("ed25519", "ED25519"),
+    ("rsa2048", "2048 bit"),
+];
 
 #[test]
 fn openssl_accepts_ten_minted_leaves_of_each_key_type() {

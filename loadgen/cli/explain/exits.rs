@@ -1,0 +1,67 @@
+//! How the program ends.
+
+use super::{Entry, Kind};
+use crate::exit::Exit;
+
+/// Every exit status.
+pub(super) fn entries() -> Vec<Entry> {
+    TEXTS.iter().map(entry).collect()
+}
+
+/// An exit status, what it means, what usually causes it, what to do.
+type Text = (Exit, &'static str, &'static str, &'static str);
+
+fn entry((exit, meaning, cause, repair): &Text) -> Entry {
+    Entry {
+        causes: if cause.is_empty() { Vec::new() } else { vec![(*cause).to_owned()] },
+        repair: (*repair).to_owned(),
+        source: vec!["the contract of this program: `rollcall --help`".to_owned()],
+        ..Entry::new(Kind::Exit, (*exit as u8).to_string(), *meaning)
+    }
+}
+
+const TEXTS: [Text; 8] = [
+    (Exit::Good, "Did what was asked; with `check`, every chain is accepted.", "", ""),
+    (
+        Exit::Unexpected,
+        "Something nobody foresaw.",
+        "A full disk, a closed standard output, an answer that no service should give.",
+        "Read the message; if it points nowhere, report it.",
+    ),
+    (
+        Exit::Usage,
+        "A flag, a file or a scenario cannot be used; nothing was done.",
+        "A misspelt flag, a file that is not there or holds something else, a private key in place of a certificate.",
+        "Follow the help below the message.",
+    ),
+    (
+        Exit::Refused,
+        "The service refuses, or `check` says that it would.",
+        "A chain that leads nowhere, a disabled enrollment; with `check --strict`, a warning.",
+        "Run `rollcall check` on the chain: it names the link and what repairs it.",
+    ),
+    (
+        Exit::Unreachable,
+        "The target does not answer, or a port cannot be had.",
+        "A wrong host, port or trust root; a service that is not running; a port that is taken.",
+        "Check host, port and --trust-root.",
+    ),
+    (
+        Exit::Invalid,
+        "The result of a run is invalid: its sums do not add up, or the generator was the limit.",
+        "A machine that could not keep up with the rate that was planned.",
+        "Plan less, or use more machines; do not quote the numbers.",
+    ),
+    (
+        Exit::GateFailed,
+        "A gate failed: devices fared otherwise than the scenario means.",
+        "Devices that were to be let in were refused, or the reverse.",
+        "Look at the reasons in the report.",
+    ),
+    (
+        Exit::Interrupted,
+        "Interrupted; what was measured so far is written.",
+        "Ctrl-C, or a signal to end.",
+        "Start it again.",
+    ),
+];
