@@ -12,14 +12,14 @@ use super::prose::{Paint, Tone, wrapped};
 use crate::exit::{Exit, Failure};
 use clap::Args;
 use serde::Serialize;
-use sim_identity::defect::{Defect, Expected};
+use sim_identity::defect::{Defect, Expected, ProofKind};
 use sim_identity::preflight::Code;
 use std::fmt;
 pub(crate) use verdicts::seen;
 
 /// `rollcall explain`.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(before_long_help = "\
 Examples:
   rollcall explain 401002
   rollcall explain chain-incomplete
@@ -181,6 +181,10 @@ fn defect(defect: Defect) -> Entry {
         Expected::Accept => "let in all the same".to_owned(),
         Expected::Disabled => "told that it is disabled".to_owned(),
         Expected::Refused(verdict) => format!("refused: {verdict}"),
+        Expected::Proven if defect.proof().is_some_and(ProofKind::is_upload) => "the upload is taken".to_owned(),
+        Expected::NotProven if defect.proof().is_some_and(ProofKind::is_upload) => {
+            "the upload is refused".to_owned()
+        }
         Expected::Proven => "the proof is taken".to_owned(),
         Expected::NotProven => "the proof is refused".to_owned(),
     };

@@ -13,31 +13,35 @@ use std::path::PathBuf;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-const HELP: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   rollcall check device.pem --verified root.pem --group line-a=int.pem
   rollcall check device.pem --verified root.pem --group line-a=int.pem --fix-to repaired.pem
   rollcall check fleet --instance cas.json --instance groups.json --from 2026-09-01 --to 2026-12-31
   rollcall check device.pem --from-service --endpoint https://127.0.0.1:8443
-  rollcall check device.pem --key device.key --instance cas.json --live --host localhost --id-scope 0ne00000001
+  rollcall check device.pem --key device.key --instance cas.json \\
+      --live --host localhost --id-scope 0ne00000001
+  rollcall mint fleet … --stdout | rollcall check --each - --verified root.pem --group line-a=int.pem";
 
-The state of an instance as the Azure CLI prints it (needs its extension azure-iot for the second and third):
-  az iot dps certificate list --dps-name NAME --resource-group GROUP --output json > cas.json
-  az iot dps enrollment-group list --dps-name NAME --resource-group GROUP --output json > groups.json
-  az iot dps enrollment list --dps-name NAME --resource-group GROUP --output json > enrollments.json
---instance takes these, what `rollcall ca list`, `group list` and `enrollment list` print with --json, and the state
-file of a mock. The service lists CA certificates without their content: give the files that were uploaded with --ca,
-unless the devices send them.
+const NOTES: &str = "\
+The state of an instance as the Azure CLI prints it (its extension azure-iot has the second and third):
+  az iot dps certificate list -o json --dps-name NAME -g GROUP > cas.json
+  az iot dps enrollment-group list -o json --dps-name NAME -g GROUP > groups.json
+  az iot dps enrollment list -o json --dps-name NAME -g GROUP > enrollments.json
+--instance takes these, what `rollcall ca list`, `group list` and `enrollment list` print with --json, \
+and the state file of a mock. The service lists CA certificates without their content: give the files \
+that were uploaded with --ca, unless the devices send them.
 
 The first line of standard output is `accept` or `reject`, and nothing else.
 Exit statuses: 0 accepted, 3 refused (with --strict: or a warning), 2 for what cannot be read.";
 
 /// `rollcall check`.
 #[derive(Args, Clone, Debug)]
-#[command(after_long_help = HELP)]
+#[command(before_long_help = EXAMPLES, after_long_help = NOTES)]
 pub struct CheckArgs {
     /// The chain: the first file may hold the leaf and what the device sends after it, further files are sent after
-    /// that. A directory, a manifest (.csv, .jsonl) or several files with --each are a batch
+    /// that; - is standard input. A directory, a manifest (.csv, .jsonl), several files with --each, and the stream of
+    /// `mint fleet --stdout` with --each - are a batch
     #[arg(value_name = "CHAIN", required = true)]
     pub chains: Vec<PathBuf>,
     /// Take each CHAIN for a chain of its own

@@ -10,6 +10,10 @@ use serde_json::Value;
 use sim_dps::certificates::read_uploaded;
 use sim_dps::{Instance, Limits, ServerConfig};
 use sim_identity::certificate::CommonName;
+use sim_identity::possession;
+use sim_identity::preflight::{
+    self, CaState, DEFAULT_MARGIN, Presented, Purpose, Question, UploadedCa, examine,
+};
 use sim_identity::verdict::{
     Asked, Check, Entry, Goal, Judgement, MAX_EDGES, Rules, SignatureMemo, Trust, Verdict, judge,
 };
@@ -242,6 +246,36 @@ pub fn judged(data: &[u8]) -> Option<Judgement> {
         assert_eq!(judge(&chain, &asked, &trust, &memo).verdict, judgement.verdict);
     }
     Some(judgement)
+}
+
+/// A file that holds what a device sends, a CA certificate, or a proof of possession.
+pub fn files(data: &[u8]) {
+    let _ = possession::read_proof(data);
+    let Ok(found) = files::read_presented("fuzz", data, Some("")) else { return };
+    assert!(!found.certificates.is_empty());
+    let mut instance = preflight::Instance::default();
+    for (index, ca) in found.certificates.iter().skip(1).enumerate() {
+        let state = if index % 2 == 0 { CaState::Verified } else { CaState::Unverified };
+        instance.cas.push(UploadedCa { name: None, certificate: ca.clone(), state });
+    }
+    let presented = Presented {
+        certificates: found.certificates,
+        key_matches: found.key.map(|_| true),
+        file_findings: found.findings,
+    };
+    let question = Question {
+        registration_id: None,
+        at: NOW,
+        window: Some((NOW, NOW + 86_400)),
+        margin: DEFAULT_MARGIN,
+        purpose: Purpose::Client,
+        constrained: true,
+        rules: Rules::default(),
+    };
+    let found = examine(&presented, &question, &instance, &instance.trust(), &SignatureMemo::default());
+    if let Some(repair) = &found.repair {
+        assert!(repair.verdict.is_admitted());
+    }
 }
 
 fn check_judgement(judgement: &Judgement, chain: &[Arc<Certificate>]) {

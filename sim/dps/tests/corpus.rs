@@ -55,6 +55,11 @@ fn every_kept_certificate_is_judged_or_refused() {
 }
 
 #[test]
+fn every_kept_file_is_examined_or_refused() {
+    replay("files", targets::files);
+}
+
+#[test]
 fn every_kept_body_is_read_or_refused() {
     replay("bodies", targets::bodies);
 }

@@ -91,11 +91,14 @@ pub struct Others {
     pub webpki: Option<bool>,
 }
 
+/// Prepares everything of a defect but its devices.
+type Recipe = fn(&Workshop) -> Result<Scene, IssueError>;
+
 /// How a defect is made.
 #[derive(Clone, Copy)]
 enum Make {
     /// A chain, and what the instance holds besides.
-    Scene(fn(&Workshop) -> Result<Scene, IssueError>),
+    Scene(Recipe),
     /// A file that is uploaded as a verification certificate.
     Proof(ProofKind),
     /// Nothing to mint: it is a course of events, or a file that is no certificate.
@@ -134,6 +137,15 @@ impl Others {
     }
 }
 
+/// Both of the others accept it.
+const PASSES: Others = Others::are(true, true);
+/// Neither of the others does.
+const FAILS: Others = Others::are(false, false);
+/// An unusable leaf, or a path that breaks at a certificate that may not stand in it.
+const INVALID: Expected = Expected::Refused("invalid-certificate");
+/// No path to a verified CA.
+const UNTRUSTED: Expected = Expected::Refused("no-verified-ca");
+
 impl Row {
     /// A chain that is presented. Its texts follow with [`Row::says`].
     const fn chain(
@@ -141,7 +153,7 @@ impl Row {
         family: Family,
         expected: Expected,
         others: Others,
-        make: fn(&Workshop) -> Result<Scene, IssueError>,
+        make: Recipe,
     ) -> Self {
         Row {
             id,

@@ -4,12 +4,11 @@ use super::draft::Ca;
 use super::odd::{self, OddKey, OddSigner, RsaForm};
 use super::scene::Scene;
 use super::workshop::Workshop;
-use super::{Expected, Family, Others, Row};
+use super::{Expected, Family, INVALID, Others, Recipe, Row};
 use crate::issuer::IssueError;
 use crate::key::{KeyAlgorithm, KeyFault, PrivateKey, Signer};
 use std::sync::Arc;
 
-const INVALID: Expected = Expected::Refused("invalid-certificate");
 const NOTHING: &str = "Nothing to repair: this is as it should be.";
 const USUAL_KEY: &str = "Give the device a P-256 or RSA-2048 key and reissue its certificate.";
 const USUAL_KEYS: &str =
@@ -156,11 +155,11 @@ pub(super) const ROWS: &[Row] = &[
 const P256: OddKey = OddKey::Usual(KeyAlgorithm::P256);
 
 /// A row that is let in, and that every verifier takes.
-const fn accepted(id: &'static str, make: fn(&Workshop) -> Result<Scene, IssueError>) -> Row {
+const fn accepted(id: &'static str, make: Recipe) -> Row {
     Row::chain(id, Family::Algorithm, Expected::Accept, Others::are(true, true), make)
 }
 
-const fn refused(id: &'static str, others: Others, make: fn(&Workshop) -> Result<Scene, IssueError>) -> Row {
+const fn refused(id: &'static str, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::Algorithm, INVALID, others, make)
 }
 

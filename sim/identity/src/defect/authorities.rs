@@ -3,13 +3,10 @@
 use super::draft::{CRL_SIGN, Draft, Ext};
 use super::scene::Scene;
 use super::workshop::Workshop;
-use super::{Expected, Family, Others, Row};
+use super::{Expected, FAILS, Family, INVALID, Others, PASSES, Recipe, Row};
 use crate::der::oid;
 use crate::issuer::IssueError;
 
-const INVALID: Expected = Expected::Refused("invalid-certificate");
-const PASSES: Others = Others::are(true, true);
-const FAILS: Others = Others::are(false, false);
 /// webpki takes a verified CA as it is, but for its name and key. `ours:` that the service checks it like any other CA;
 /// rows that depend on it are marked as guesses.
 const PASSES_WEBPKI: Others = Others::are(false, true);
@@ -126,12 +123,7 @@ pub(super) const ROWS: &[Row] = &[
     .diagnosed("no-key-identifiers"),
 ];
 
-const fn row(
-    id: &'static str,
-    expected: Expected,
-    others: Others,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn row(id: &'static str, expected: Expected, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::Authority, expected, others, make)
 }
 

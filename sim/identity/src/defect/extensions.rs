@@ -4,11 +4,10 @@ use super::draft::{Draft, Ext};
 use super::names::{DNS_NAME, tail};
 use super::scene::Scene;
 use super::workshop::Workshop;
-use super::{Expected, Family, Others, Row};
+use super::{Expected, Family, INVALID, Others, Recipe, Row};
 use crate::der::{self, oid};
 use crate::issuer::IssueError;
 
-const INVALID: Expected = Expected::Refused("invalid-certificate");
 const NOT_CRITICAL: &str = "Reissue it with that extension not marked as critical.";
 const ONCE: &str = "Reissue the device certificate with each extension once.";
 const NOTHING: &str = "Nothing to repair: this is as it should be.";
@@ -134,31 +133,21 @@ pub(super) const CONSTRAINT_ROWS: &[Row] = &[
     .diagnosed("nc-violation"),
 ];
 
-const fn row(
-    id: &'static str,
-    expected: Expected,
-    others: Others,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn row(id: &'static str, expected: Expected, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::Extension, expected, others, make)
 }
 
 /// A row that every verifier takes.
-const fn accepted(id: &'static str, make: fn(&Workshop) -> Result<Scene, IssueError>) -> Row {
+const fn accepted(id: &'static str, make: Recipe) -> Row {
     row(id, Expected::Accept, Others::are(true, true), make)
 }
 
 /// A row that no verifier takes.
-const fn refused(id: &'static str, make: fn(&Workshop) -> Result<Scene, IssueError>) -> Row {
+const fn refused(id: &'static str, make: Recipe) -> Row {
     row(id, INVALID, Others::are(false, false), make)
 }
 
-const fn constrained(
-    id: &'static str,
-    expected: Expected,
-    others: Others,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn constrained(id: &'static str, expected: Expected, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::NameConstraints, expected, others, make)
 }
 

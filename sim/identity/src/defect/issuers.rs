@@ -3,15 +3,12 @@
 use super::draft::{Ca, Draft, Ext, Spoil};
 use super::scene::{AddedGroup, Scene};
 use super::workshop::Workshop;
-use super::{Expected, Family, Others, Row};
+use super::{Expected, FAILS, Family, Others, PASSES, Recipe, Row, UNTRUSTED};
 use crate::der::{self, oid};
 use crate::issuer::IssueError;
 use std::sync::Arc;
 use time::Duration;
 
-const UNTRUSTED: Expected = Expected::Refused("no-verified-ca");
-const PASSES: Others = Others::are(true, true);
-const FAILS: Others = Others::are(false, false);
 /// openssl tries one certificate of a name, and takes a key identifier at its word.
 const PASSES_WEBPKI: Others = Others::are(false, true);
 /// Only openssl compares names as RFC 5280 section 7.1 asks.
@@ -202,12 +199,7 @@ pub(super) const ROWS: &[Row] = &[
         .diagnosed("sig-invalid"),
 ];
 
-const fn row(
-    id: &'static str,
-    expected: Expected,
-    others: Others,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn row(id: &'static str, expected: Expected, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::Issuer, expected, others, make)
 }
 

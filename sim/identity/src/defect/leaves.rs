@@ -4,13 +4,9 @@
 use super::draft::{DIGITAL_SIGNATURE, Draft, Ext, KEY_CERT_SIGN, KEY_ENCIPHERMENT};
 use super::scene::Scene;
 use super::workshop::Workshop;
-use super::{Expected, Family, Others, Row};
+use super::{Expected, FAILS, Family, INVALID, Others, PASSES, Recipe, Row};
 use crate::der::oid;
 use crate::issuer::IssueError;
-
-const INVALID: Expected = Expected::Refused("invalid-certificate");
-const PASSES: Others = Others::are(true, true);
-const FAILS: Others = Others::are(false, false);
 
 pub(super) const ROWS: &[Row] = &[
     leaf("leaf-ca-true", INVALID, Others::are(true, false), |w| {
@@ -124,21 +120,11 @@ pub(super) const PURPOSE_ROWS: &[Row] = &[
 
 const ADD_CLIENT_AUTH: &str = "Reissue the device's certificate with clientAuth in its extended key usage.";
 
-const fn leaf(
-    id: &'static str,
-    expected: Expected,
-    others: Others,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn leaf(id: &'static str, expected: Expected, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::Leaf, expected, others, make)
 }
 
-const fn purpose(
-    id: &'static str,
-    expected: Expected,
-    others: Others,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn purpose(id: &'static str, expected: Expected, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::Purpose, expected, others, make)
 }
 

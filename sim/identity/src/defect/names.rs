@@ -3,7 +3,7 @@
 use super::draft::Ext;
 use super::scene::{Scene, Subject};
 use super::workshop::Workshop;
-use super::{Expected, Family, Others, Row};
+use super::{Expected, Family, Others, Recipe, Row};
 use crate::der::{self, oid};
 use crate::issuer::IssueError;
 
@@ -143,23 +143,19 @@ const IA5_STRING: u8 = 0x16;
 const UNIVERSAL_STRING: u8 = 0x1c;
 const BMP_STRING: u8 = 0x1e;
 
-const fn row(id: &'static str, expected: Expected, make: fn(&Workshop) -> Result<Scene, IssueError>) -> Row {
+const fn row(id: &'static str, expected: Expected, make: Recipe) -> Row {
     Row::chain(id, Family::Name, expected, Others::are(true, true), make)
 }
 
-const fn accepted(id: &'static str, make: fn(&Workshop) -> Result<Scene, IssueError>) -> Row {
+const fn accepted(id: &'static str, make: Recipe) -> Row {
     row(id, Expected::Accept, make)
 }
 
-const fn refused(
-    id: &'static str,
-    verdict: &'static str,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn refused(id: &'static str, verdict: &'static str, make: Recipe) -> Row {
     row(id, Expected::Refused(verdict), make)
 }
 
-const fn mismatch(id: &'static str, make: fn(&Workshop) -> Result<Scene, IssueError>) -> Row {
+const fn mismatch(id: &'static str, make: Recipe) -> Row {
     refused(id, "cn-mismatch", make)
 }
 

@@ -3,13 +3,9 @@
 use super::draft::Ca;
 use super::scene::{Scene, TakenFor, leaf_first};
 use super::workshop::Workshop;
-use super::{Expected, Family, Make, Others, Row};
+use super::{Expected, FAILS, Family, Make, Others, PASSES, Recipe, Row, UNTRUSTED};
 use crate::issuer::IssueError;
 use std::sync::Arc;
-
-const UNTRUSTED: Expected = Expected::Refused("no-verified-ca");
-const PASSES: Others = Others::are(true, true);
-const FAILS: Others = Others::are(false, false);
 
 pub(super) const ROWS: &[Row] = &[
     row("pres-full", Expected::Accept, PASSES, |w| Ok(w.good()))
@@ -217,12 +213,7 @@ pub(super) const ROWS: &[Row] = &[
     .diagnosed("chain-incomplete"),
 ];
 
-const fn row(
-    id: &'static str,
-    expected: Expected,
-    others: Others,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn row(id: &'static str, expected: Expected, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::Presentation, expected, others, make)
 }
 

@@ -6,7 +6,7 @@
 use super::draft::Ca;
 use super::scene::{AddedCa, AddedGroup, AddedIndividual, HeldCertificate, Scene, TakenFor};
 use super::workshop::Workshop;
-use super::{Expected, Family, Make, Others, Row};
+use super::{Expected, Family, Make, Others, Recipe, Row};
 use crate::issuer::IssueError;
 use std::sync::Arc;
 
@@ -61,11 +61,7 @@ fn individual(w: &Workshop, holds: HeldCertificate, enabled: bool) -> Scene {
     scene
 }
 
-const fn state(
-    id: &'static str,
-    expected: Expected,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn state(id: &'static str, expected: Expected, make: Recipe) -> Row {
     Row::chain(id, Family::Service, expected, Others::NONE, make)
 }
 

@@ -4,7 +4,7 @@ use super::draft::{Ca, Ext};
 use super::extensions::EXAMPLE;
 use super::scene::Scene;
 use super::workshop::Workshop;
-use super::{Expected, Family, Others, Row};
+use super::{Expected, Family, Others, Recipe, Row};
 use crate::der::{self, oid};
 use crate::issuer::IssueError;
 use std::sync::Arc;
@@ -134,16 +134,11 @@ pub(super) const ROWS: &[Row] = &[
 const NO_PATH: Expected = Expected::Refused("no-verified-ca");
 
 /// A row on a serial number that is let in.
-const fn numbered(id: &'static str, make: fn(&Workshop) -> Result<Scene, IssueError>) -> Row {
+const fn numbered(id: &'static str, make: Recipe) -> Row {
     Row::chain(id, Family::Serial, Expected::Accept, Others::are(true, true), make)
 }
 
-const fn shaped(
-    id: &'static str,
-    expected: Expected,
-    others: Others,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn shaped(id: &'static str, expected: Expected, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::Shape, expected, others, make)
 }
 

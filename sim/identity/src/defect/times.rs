@@ -3,16 +3,13 @@
 use super::draft::{Ca, Draft};
 use super::scene::Scene;
 use super::workshop::Workshop;
-use super::{Expected, Family, Others, Row};
+use super::{Expected, FAILS, Family, INVALID, Others, PASSES, Recipe, Row};
 use crate::der;
 use crate::issuer::IssueError;
 use std::sync::Arc;
 use time::Duration;
 use time::macros::datetime;
 
-const INVALID: Expected = Expected::Refused("invalid-certificate");
-const PASSES: Others = Others::are(true, true);
-const FAILS: Others = Others::are(false, false);
 /// webpki takes a verified CA as it is, dates included. `ours:` that the service looks at them; rows that depend on it
 /// are marked as guesses.
 const PASSES_WEBPKI: Others = Others::are(false, true);
@@ -164,12 +161,7 @@ pub(super) const ROWS: &[Row] = &[
 
 const WHOLE_SECONDS: &str = "Reissue the device's certificate with dates in whole seconds, as YYMMDDHHMMSSZ.";
 
-const fn row(
-    id: &'static str,
-    expected: Expected,
-    others: Others,
-    make: fn(&Workshop) -> Result<Scene, IssueError>,
-) -> Row {
+const fn row(id: &'static str, expected: Expected, others: Others, make: Recipe) -> Row {
     Row::chain(id, Family::Time, expected, others, make)
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Form {
     RevocationList,
     /// UTF-16.
     WideText,
-    /// Letters, digits, `+`, `/` and `=`.
+    /// Base64 of DER or PEM.
     Base64,
     /// No bytes at all.
     Empty,
@@ -42,8 +42,9 @@ impl Form {
             return Form::WideText;
         }
         if bytes.first() != Some(&der::SEQUENCE) {
-            let base64 = |b: &u8| b.is_ascii_alphanumeric() || b.is_ascii_whitespace() || b"+/=".contains(b);
-            return if bytes.iter().all(base64) { Form::Base64 } else { Form::Unknown };
+            // What a long SEQUENCE, and what a BEGIN line, look like in base64.
+            let base64 = [&b"MI"[..], b"LS0tLS1"].iter().any(|start| bytes.trim_ascii().starts_with(start));
+            return if base64 { Form::Base64 } else { Form::Unknown };
         }
         if bundle::is_content_info(bytes) {
             return bytes_missing(bytes).map_or(Form::Bundle, Form::Truncated);
@@ -68,7 +69,7 @@ impl Form {
             Form::WideText => {
                 "; it is UTF-16 text, as `>` of PowerShell writes it: save it as ASCII or UTF-8"
             }
-            Form::Base64 => "; it is base64 without the BEGIN and END lines of PEM",
+            Form::Base64 => "; it is base64 without BEGIN and END lines",
             Form::Empty => "; it is empty",
         }
     }

@@ -107,10 +107,13 @@ pub enum Knob {
     ClockSkew,
 }
 
+/// A word that a knob takes, and what it sets.
+type Word = (&'static str, fn(&mut Rules));
+
 /// What a knob takes: words, or something measured.
 enum Takes {
     /// One of these, the default first.
-    Words(&'static [(&'static str, fn(&mut Rules))]),
+    Words(&'static [Word]),
     Count(fn(&mut Rules, usize)),
     Time(fn(&mut Rules, Duration)),
 }
