@@ -103,7 +103,7 @@ pub struct MintFleetArgs {
     /// The CA that issues, PEM or DER; further certificates in the file are presented above it
     #[arg(long, value_name = "FILE")]
     pub ca_cert: PathBuf,
-    /// Its private key, unencrypted: PKCS#8, SEC1 or PKCS#1
+    /// Its private key, unencrypted: PKCS#8, SEC1 or PKCS#1; or a pkcs11: URI, whose key stays in its token
     #[arg(long, value_name = "FILE")]
     pub ca_key: PathBuf,
     /// Certificates to present above the CA, nearest first

@@ -17,7 +17,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("ca upload", "--cert --verified"),
     ("ca code", ""),
     ("ca verify", "--key --cert --verification-cert"),
-    ("ca prove", "--code --cert --key --out"),
+    ("ca prove", "--code --cert --ca --key --out --check --at"),
     ("ca list", ""),
     ("ca show", ""),
     ("ca delete", "--yes"),
@@ -61,7 +61,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("registration list", "--group"),
     ("registration show", ""),
     ("registration delete", "--yes"),
-    ("mint", "ca fleet"),
+    ("mint", "ca fleet defect"),
     (
         "mint ca",
         "--out --depth --key p256 p384 p521 ed25519 rsa2048 rsa3072 rsa4096 --name --seed --force --json",
@@ -69,8 +69,9 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "mint fleet",
         "--ca-cert --ca-key --ca-chain --count --registration-id --first --seed --out --key --key-pool --days \
-         --defect --stdout --force --json",
+         p256 p384 p521 ed25519 rsa2048 rsa3072 rsa4096 --defect --stdout --force --json pkcs11",
     ),
+    ("mint defect", "--out --registration-id --count --seed --force --json"),
     (
         "register",
         "--host --port --id-scope --cert --key --trust-root --registration-id --transport mqtt mqtt-ws https --tls \

@@ -190,8 +190,25 @@ pub fn verify(
     let fits = |a: &&&'static dyn SignatureVerificationAlgorithm| {
         a.signature_alg_id().as_ref() == signature_algorithm && a.public_key_alg_id().as_ref() == key_id
     };
-    let algorithm = webpki::ALL_VERIFICATION_ALGS.iter().find(fits).ok_or(SignatureFault::Unsupported)?;
+    let Some(algorithm) = webpki::ALL_VERIFICATION_ALGS.iter().find(fits) else {
+        // A key of another kind did not make the signature; of its own kind, it may have.
+        let same = makes(kind, signature_algorithm);
+        return Err(if same { SignatureFault::Unsupported } else { SignatureFault::Wrong });
+    };
     algorithm.verify_signature(public_key, message, signature).map_err(|_| SignatureFault::Wrong)
+}
+
+/// Whether a key of this kind makes signatures of this algorithm, whatever digest goes with it.
+fn makes(kind: KeyKind, signature_algorithm: &[u8]) -> bool {
+    let Some(id) = der::split(signature_algorithm) else { return true };
+    let ecdsa = id.content.starts_with(oid::ECDSA_SIGNATURES);
+    let rsa = id.content.starts_with(oid::PKCS1) || id.content == oid::SHA1_WITH_RSA_OIW;
+    match kind {
+        KeyKind::P256 | KeyKind::P384 | KeyKind::P521 | KeyKind::P224 | KeyKind::K256 => ecdsa,
+        KeyKind::Rsa(..) | KeyKind::RsaPss(_) => rsa,
+        KeyKind::Ed25519 => id.content == oid::ED25519,
+        KeyKind::Other => true,
+    }
 }
 
 /// The algorithms that only a knob admits, through the provider's own list of such.

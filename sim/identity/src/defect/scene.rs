@@ -83,6 +83,17 @@ impl Additions {
     }
 }
 
+/// Where a device's serial number comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SerialRule {
+    /// Each device has its own.
+    Own,
+    /// The draft's, for all devices.
+    Fixed,
+    /// The draft's, with an ending of each device's own.
+    Ending,
+}
+
 /// How a device's subject follows from its name.
 pub(crate) type Subject = fn(&str) -> Vec<u8>;
 
@@ -98,8 +109,8 @@ pub struct Scene {
     pub(crate) self_signed: bool,
     /// The leaf; its subject and serial number are filled in for each device, unless they are part of the defect.
     pub(crate) leaf: Draft,
-    /// Whether the draft's serial number stays.
-    pub(crate) keeps_serial: bool,
+    /// What becomes of the draft's serial number.
+    pub(crate) serial: SerialRule,
     /// Sent after the leaf, DER.
     pub(crate) above: Vec<Vec<u8>>,
     /// The order of what is sent.
@@ -170,8 +181,13 @@ impl Scene {
         };
         let mut draft = self.leaf.clone();
         draft.subject = (self.subject)(&name);
-        if !self.keeps_serial {
-            draft.serial = seed.serial("leaf", index).to_vec();
+        let own = seed.serial("leaf", index);
+        match self.serial {
+            SerialRule::Own => draft.serial = own.to_vec(),
+            SerialRule::Fixed => {}
+            SerialRule::Ending => {
+                draft.serial.iter_mut().rev().zip(own).take(8).for_each(|(octet, own)| *octet = own);
+            }
         }
         let leaf = self.certify(&draft, &key)?;
         draft.serial = seed.serial("older leaf", index).to_vec();

@@ -2,7 +2,7 @@
 
 use super::draft::{Ca, Ext};
 use super::extensions::EXAMPLE;
-use super::scene::Scene;
+use super::scene::{Scene, SerialRule};
 use super::workshop::Workshop;
 use super::{Expected, Family, Others, Recipe, Row};
 use crate::der::{self, oid};
@@ -54,7 +54,9 @@ pub(super) const SERIAL_ROWS: &[Row] = &[
     )
     .says("the serial number of its certificate has a superfluous leading zero", RANDOM_SERIALS)
     .diagnosed("serial-der"),
-    numbered("serial-dup-issuer", |w| with_serial(w, w.factory().certificate.serial().to_vec()))
+    numbered("serial-dup-issuer", |w| {
+        numbered_by(w, w.factory().certificate.serial().to_vec(), SerialRule::Fixed)
+    })
         .says("its certificate and that of its CA have the same serial number", NOTHING),
 ];
 
@@ -142,11 +144,16 @@ const fn shaped(id: &'static str, expected: Expected, others: Others, make: Reci
     Row::chain(id, Family::Shape, expected, others, make)
 }
 
-/// A good device whose certificate has these octets as its serial number.
+/// A good device whose certificate has these octets as its serial number, the last of a long one apart.
 fn with_serial(w: &Workshop, serial: Vec<u8>) -> Result<Scene, IssueError> {
+    let rule = if serial.len() > 8 { SerialRule::Ending } else { SerialRule::Fixed };
+    numbered_by(w, serial, rule)
+}
+
+fn numbered_by(w: &Workshop, octets: Vec<u8>, serial: SerialRule) -> Result<Scene, IssueError> {
     let mut scene = w.good();
-    scene.leaf.serial = serial;
-    Ok(Scene { keeps_serial: true, ..scene })
+    scene.leaf.serial = octets;
+    Ok(Scene { serial, ..scene })
 }
 
 /// Octets for a serial number of this length.

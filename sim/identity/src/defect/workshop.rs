@@ -3,7 +3,7 @@
 //! A workshop stands on authorities that a fleet has already, or on its own.
 
 use super::draft::{Ca, Draft};
-use super::scene::{Additions, Scene, leaf_first};
+use super::scene::{Additions, Scene, SerialRule, leaf_first};
 use crate::authority::{Hierarchy, HierarchyPlan};
 use crate::certificate::Certificate;
 use crate::der;
@@ -142,7 +142,7 @@ impl Workshop {
             issuer: issuer.clone(),
             self_signed: false,
             leaf: self.leaf_draft(),
-            keeps_serial: false,
+            serial: SerialRule::Own,
             above: above.iter().map(|ca| ca.certificate.der().to_vec()).collect(),
             arrange: leaf_first,
             subject: der::common_name,
@@ -184,7 +184,8 @@ impl Workshop {
 
     /// Leaves of a CA that is not verified, sent alone.
     pub(crate) fn leaf_alone(&self, label: &str) -> Result<Scene, IssueError> {
-        if self.factory.certificate != self.root.certificate {
+        // A CA that somebody gives with what lies above it stands below the verified one, too.
+        if self.factory.certificate != self.root.certificate || self.above.len() > 1 {
             return Ok(self.scene(&self.factory, &[]));
         }
         let line = self.line(label, |d| d)?;
