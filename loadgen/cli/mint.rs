@@ -448,7 +448,7 @@ impl<'a> Job<'a> {
             }
         })?;
         let Some(defect) = args.defect else { return Ok(good) };
-        let workshop = Workshop::under(&issuer, &issuer, &seed.child("defects"), now);
+        let workshop = Workshop::below(&issuer, &seed.child("defects"), now);
         let scene = defect.scene(&workshop).map_err(|fault| unprepared(defect, &fault))?;
         let scene = scene.ok_or_else(|| defect::no_chain(defect))?;
         if !scene.additions.is_empty() {

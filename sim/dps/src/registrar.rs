@@ -128,7 +128,7 @@ pub struct Registrar {
     /// Locked after `control`, by those who need both.
     individuals: RwLock<IndividualStore>,
     snapshot: RwLock<Arc<Snapshot>>,
-    memo: SignatureMemo,
+    memo: SignatureMemo<'static>,
     interned: RwLock<HashMap<[u8; 32], Arc<Certificate>>>,
     registrations: Registrations,
     registering: Meter,

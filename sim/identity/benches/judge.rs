@@ -3,6 +3,9 @@
 
 use divan::{Bencher, counter::ItemsCount};
 use sim_identity::fleet::FleetPlan;
+use sim_identity::preflight::{
+    CaState, DEFAULT_MARGIN, Group, Instance, Presented, Purpose, Question, Slot, UploadedCa, examine,
+};
 use sim_identity::verdict::{Asked, Entry, Goal, Rules, SignatureMemo, Trust, judge};
 use sim_identity::{Certificate, Fleet, Hierarchy, HierarchyPlan, KeyAlgorithm, Seed};
 use sim_protocol::{EnrollmentGroupId, RegistrationId};
@@ -67,7 +70,49 @@ fn leaf_under_a_known_intermediate(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The same without anything known of the path above.
+/// Everything that `rollcall check` finds out about a device of a fleet: verdict, findings, dates, knobs.
+#[divan::bench(sample_count = 20, sample_size = 200)]
+fn examination_under_a_known_intermediate(bencher: Bencher<'_, '_>) {
+    let world = world(1, 1);
+    let memo = SignatureMemo::default();
+    let verified = UploadedCa {
+        name: None,
+        certificate: world.trust.verified[0].clone(),
+        state: CaState::Verified,
+    };
+    let line = Slot::Certificate {
+        sha256: *world.above[0].sha256(),
+        certificate: Some(world.above[0].clone()),
+    };
+    let group = Group {
+        id: EnrollmentGroupId::new("line").expect("a good name"),
+        enabled: true,
+        primary: Some(line),
+        secondary: None,
+    };
+    let instance = Instance { cas: vec![verified], groups: vec![group], ..Instance::default() };
+    let trust = instance.trust();
+    let question = Question {
+        registration_id: None,
+        at: NOW.unix_timestamp(),
+        window: None,
+        margin: DEFAULT_MARGIN,
+        purpose: Purpose::Client,
+        constrained: false,
+        rules: Rules::default(),
+    };
+    let next = Cell::new(0);
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| {
+        next.set(next.get() + 1);
+        let (_, leaf) = &world.leaves[next.get() % world.leaves.len()];
+        let mut certificates = vec![Arc::new(Certificate::from_der(leaf.as_slice()).expect("a leaf"))];
+        certificates.extend(world.above.iter().cloned());
+        let presented = Presented { certificates, ..Presented::default() };
+        assert!(examine(&presented, &question, &instance, &trust, &memo).is_accepted());
+    });
+}
+
+/// A judgement without anything known of the path above.
 #[divan::bench(sample_count = 20, sample_size = 50)]
 fn leaf_under_two_unknown_intermediates(bencher: Bencher<'_, '_>) {
     let world = world(1, 2);

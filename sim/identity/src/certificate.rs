@@ -441,16 +441,30 @@ impl Certificate {
         issuer: &Certificate,
         accepted: Algorithms,
     ) -> Result<(), SignatureFault> {
+        self.admits_signer(issuer, accepted)?;
+        self.verify_bytes(issuer)
+    }
+
+    /// Whether the algorithms of this certificate's signature and of `issuer`'s key are accepted. Cheap.
+    pub(crate) fn admits_signer(
+        &self,
+        issuer: &Certificate,
+        accepted: Algorithms,
+    ) -> Result<(), SignatureFault> {
         if !self.algorithms_agree {
             return Err(SignatureFault::Mismatch);
         }
+        signature::admits(&self.signature_algorithm, &issuer.key_algorithm, issuer.public_key(), accepted)
+    }
+
+    /// Whether the key of `issuer` made this certificate's signature, whatever the algorithm.
+    pub(crate) fn verify_bytes(&self, issuer: &Certificate) -> Result<(), SignatureFault> {
         signature::verify(
             &self.signature_algorithm,
             &issuer.key_algorithm,
             issuer.public_key(),
             &self.der[self.tbs.clone()],
             &self.der[self.signature.clone()],
-            accepted,
         )
     }
 }

@@ -122,8 +122,7 @@ impl HeldKey {
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let algorithm = self.signature_algorithm();
         let contents = der::split(&algorithm).map(|whole| whole.content).unwrap_or_default();
-        let accepted = Algorithms::DEFAULT;
-        signature::verify(contents, &self.algorithm, &self.public_key, message, signature, accepted).is_ok()
+        signature::verify(contents, &self.algorithm, &self.public_key, message, signature).is_ok()
     }
 }
 

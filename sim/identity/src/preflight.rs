@@ -181,18 +181,37 @@ pub struct Examination {
     pub registration_id: Option<RegistrationId>,
     /// The worst first.
     pub findings: Vec<Finding>,
-    /// When the verdict changes next; none if dates never change it.
+    /// When the verdict changes next; none if dates never change it, or change only why the device is refused.
     pub next_change: Option<Change>,
+    /// The first moment of the planned rollout at which the device is not let in, where it is at the moment asked
+    /// for. The rollout begins with its first second, or with the moment asked for if that is later.
+    pub window_ends_badly: Option<Change>,
     /// Other verdicts that the unknown parts of the service could lead to.
     pub alternatives: Vec<Alternative>,
     /// The chain as it should be sent, where it differs from what was given.
     pub repair: Option<Repair>,
+    /// The certificate that would complete the chain, where that is what is wrong and nobody holds it, so that there
+    /// is no repair: subject and key id, as in "`CN=…` (key id …)".
+    pub missing: Option<String>,
 }
 
 impl Examination {
-    /// Whether the device is let in: its chain is, and it holds the key that the handshake asks for.
+    /// Whether the device is let in: its chain is, through the whole of the planned rollout, and it holds the key
+    /// that the handshake asks for.
     pub fn is_accepted(&self) -> bool {
-        self.judgement.verdict.is_admitted() && !self.key_is_wrong()
+        self.judgement.verdict.is_admitted() && self.window_ends_badly.is_none() && !self.key_is_wrong()
+    }
+
+    /// When and why the device is no longer let in during the planned rollout.
+    pub fn fails_in_window(&self) -> Option<&Change> {
+        self.window_ends_badly.as_ref()
+    }
+
+    /// Which of an instance's own findings ([`Instance::findings`]) are still to be told beside this examination's:
+    /// those that it does not hold already.
+    pub fn beside<'f>(&self, instance: &'f [Finding]) -> Vec<&'f Finding> {
+        let told = |finding: &Finding| self.findings.iter().any(|known| known.is_same_as(finding));
+        instance.iter().filter(|finding| !told(finding)).collect()
     }
 
     /// Whether the device's private key is another certificate's, so that no handshake comes about.

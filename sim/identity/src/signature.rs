@@ -166,23 +166,31 @@ fn rsa_key(public_key: &[u8]) -> Option<(usize, bool)> {
     Some((bits, exponent.content == [1, 0, 1]))
 }
 
-/// Checks `signature` over `message`; algorithm identifiers are DER contents without their SEQUENCE header.
+/// Whether a key may make signatures of this algorithm, by the algorithms that are accepted. Cheap: nothing is
+/// computed. Algorithm identifiers are DER contents without their SEQUENCE header.
+pub fn admits(
+    signature_algorithm: &[u8],
+    key_algorithm: &[u8],
+    public_key: &[u8],
+    accepted: Algorithms,
+) -> Result<(), SignatureFault> {
+    let digest = digest(signature_algorithm);
+    if digest == Digest::Md5 || (digest == Digest::Sha1 && !accepted.sha1) {
+        return Err(SignatureFault::WeakAlgorithm);
+    }
+    accepted.key(key_kind(key_algorithm, public_key))
+}
+
+/// Checks `signature` over `message`, of whatever algorithm that [`admits`] could let through; identifiers as there.
 pub fn verify(
     signature_algorithm: &[u8],
     key_algorithm: &[u8],
     public_key: &[u8],
     message: &[u8],
     signature: &[u8],
-    accepted: Algorithms,
 ) -> Result<(), SignatureFault> {
     let kind = key_kind(key_algorithm, public_key);
-    let digest = digest(signature_algorithm);
-    if digest == Digest::Md5 || (digest == Digest::Sha1 && !accepted.sha1) {
-        return Err(SignatureFault::WeakAlgorithm);
-    }
-    accepted.key(kind)?;
-    let weak = digest == Digest::Sha1 || matches!(kind, KeyKind::Rsa(..2048, _));
-    if weak {
+    if digest(signature_algorithm) == Digest::Sha1 || matches!(kind, KeyKind::Rsa(..2048, _)) {
         return verify_weak(signature_algorithm, public_key, message, signature);
     }
     // A key that is for PSS alone is written under another identifier and is the same key (RFC 4055 section 1.2).

@@ -211,33 +211,52 @@ impl Judgement {
     }
 }
 
-/// Remembers which CA certificate was really signed by which: facts, never verdicts.
+/// Remembers which certificate was really signed by which: facts, never verdicts.
 ///
-/// Bounded; when full, what comes later is simply computed again.
+/// Bounded; when full, what comes later is simply computed again. Leaves come once and are not remembered, unless the
+/// memo is [for one device](Self::for_one_device).
 #[derive(Debug, Default)]
-pub struct SignatureMemo(Mutex<HashMap<Link, Result<(), SignatureFault>>>);
+pub struct SignatureMemo<'a> {
+    facts: Mutex<HashMap<Link, Result<(), SignatureFault>>>,
+    shared: Option<&'a SignatureMemo<'a>>,
+}
 
-/// SHA-256 of a certificate and of the one above it, and the algorithms that were accepted.
-type Link = ([u8; 32], [u8; 32], Algorithms);
+/// SHA-256 of a certificate and of the one above it.
+type Link = ([u8; 32], [u8; 32]);
 
-impl SignatureMemo {
+impl SignatureMemo<'_> {
     const CAPACITY: usize = 4096;
 
-    /// Whether `issuer` signed `child`, from memory where it is known. `spend` says whether it may be computed.
+    /// A memo for many questions about one device: it remembers the leaf, too, and shares what is known of CAs.
+    pub fn for_one_device(&self) -> SignatureMemo<'_> {
+        SignatureMemo { facts: Mutex::default(), shared: Some(self) }
+    }
+
+    /// Whether `issuer` signed `child`, from memory where it is known. `spend` says whether it may be computed; none
+    /// where it may not.
     fn verify(
         &self,
         child: &Certificate,
         issuer: &Certificate,
+        of_leaf: bool,
         accepted: Algorithms,
         spend: &mut impl FnMut() -> bool,
     ) -> Option<Result<(), SignatureFault>> {
-        let link = (*child.sha256(), *issuer.sha256(), accepted);
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&link).copied();
+        if let Err(fault) = child.admits_signer(issuer, accepted) {
+            return Some(Err(fault));
+        }
+        match self.shared {
+            Some(shared) if !of_leaf => return shared.verify(child, issuer, false, accepted, spend),
+            None if of_leaf => return spend().then(|| child.verify_bytes(issuer)),
+            _ => {}
+        }
+        let link = (*child.sha256(), *issuer.sha256());
+        let known = self.facts.lock().unwrap_or_else(PoisonError::into_inner).get(&link).copied();
         if known.is_some() {
             return known;
         }
-        let fact = spend().then(|| child.verify_signed_with(issuer, accepted))?;
-        let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fact = spend().then(|| child.verify_bytes(issuer))?;
+        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         if facts.len() < Self::CAPACITY {
             facts.insert(link, fact);
         }

@@ -18,6 +18,8 @@ use time::{Duration, OffsetDateTime};
 pub struct Workshop {
     root: Arc<Ca>,
     factory: Arc<Ca>,
+    /// Whether the root is known to be the one that is verified.
+    rooted: bool,
     /// What a device of the factory sends after its leaf, nearest first.
     above: Vec<Arc<Certificate>>,
     seed: Seed,
@@ -32,7 +34,12 @@ impl Workshop {
             Arc::new(Ca { certificate: issuer.certificate().clone(), signer: issuer.signer().clone() })
         };
         let above = std::iter::once(factory.certificate()).chain(factory.above()).cloned().collect();
-        Workshop { root: ca(root), factory: ca(factory), above, seed: seed.clone(), now }
+        Workshop { root: ca(root), factory: ca(factory), rooted: true, above, seed: seed.clone(), now }
+    }
+
+    /// A workshop under one CA, of which nobody says whether it is verified itself or something above it.
+    pub fn below(ca: &Issuer, seed: &Seed, now: OffsetDateTime) -> Self {
+        Workshop { rooted: ca.certificate().is_self_issued(), ..Self::under(ca, ca, seed, now) }
     }
 
     /// A workshop with a root and a factory CA of its own, P-256.
@@ -184,8 +191,7 @@ impl Workshop {
 
     /// Leaves of a CA that is not verified, sent alone.
     pub(crate) fn leaf_alone(&self, label: &str) -> Result<Scene, IssueError> {
-        // A CA that somebody gives with what lies above it stands below the verified one, too.
-        if self.factory.certificate != self.root.certificate || self.above.len() > 1 {
+        if self.factory.certificate != self.root.certificate || !self.rooted {
             return Ok(self.scene(&self.factory, &[]));
         }
         let line = self.line(label, |d| d)?;

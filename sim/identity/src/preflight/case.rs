@@ -22,7 +22,7 @@ pub(super) struct Case<'a> {
     pub(super) question: &'a Question,
     pub(super) instance: &'a Instance,
     pub(super) trust: &'a Trust,
-    memo: &'a SignatureMemo,
+    memo: &'a SignatureMemo<'a>,
     /// The question's rules; extended key usage is left aside where its purpose says so.
     pub(super) rules: Rules,
     pub(super) goal: Goal,
@@ -55,7 +55,7 @@ impl<'a> Case<'a> {
         question: &'a Question,
         instance: &'a Instance,
         trust: &'a Trust,
-        memo: &'a SignatureMemo,
+        memo: &'a SignatureMemo<'a>,
     ) -> Option<Self> {
         let goal = if instance.has_enrollments() { Goal::Entry } else { Goal::RollUp };
         let mut rules = question.rules;
@@ -233,7 +233,7 @@ impl<'a> Case<'a> {
     }
 
     fn role(&self, certificate: &Certificate) -> Role {
-        if certificate.sha256() == self.leaf.sha256() {
+        if certificate.sha256() == self.leaf.sha256() && !self.is_without_device() {
             Role::Leaf
         } else if !certificate.is_ca() && !self.is_related(certificate) {
             Role::Other
@@ -242,6 +242,35 @@ impl<'a> Case<'a> {
         } else {
             Role::Intermediate
         }
+    }
+
+    /// Whether no device's certificate was presented: the first is a CA's, and all others are CAs too. A device's
+    /// certificate may wrongly say that it is a CA; it is taken for one if the device is asked for by its name, or
+    /// if it issued nothing, the instance does not hold it, and it has a device's key or the looks of a device.
+    pub(super) fn is_without_device(&self) -> bool {
+        let first = self.leaf;
+        let refused = !self.judgement.verdict.is_admitted() && !self.rules.leaf_ca;
+        if !refused || !first.is_ca() || !self.presented.iter().all(|c| c.is_ca() || c.is_self_issued()) {
+            return false;
+        }
+        let name = match first.common_name() {
+            CommonName::One(name) => Some(name),
+            CommonName::Missing | CommonName::Several(_) | CommonName::Undecodable => None,
+        };
+        let asked = self.question.registration_id.as_ref();
+        if name.is_some_and(|name| asked.is_some_and(|id| id.matches(name))) {
+            return false;
+        }
+        let held = self.is_entry(first) || self.instance.uploaded(first).is_some();
+        let issued = |c: &Arc<Certificate>| {
+            c.sha256() != first.sha256() && c.names_as_issuer(first) != NameMatch::Different
+        };
+        if held || self.presented.iter().any(issued) {
+            return true;
+        }
+        let signs = first.key_usage().is_some_and(|u| u.key_cert_sign);
+        let named = name.is_some_and(|name| RegistrationId::new(name.as_str()).is_ok());
+        self.key_matches != Some(true) && (signs || !named)
     }
 
     /// A certificate's subject in a sentence.
@@ -270,10 +299,17 @@ pub(super) fn other_key_id(child: &Certificate, issuer: &Certificate) -> bool {
     matches!((child.authority_key_id(), issuer.subject_key_id()), (Some(a), Some(b)) if a != b)
 }
 
+/// Every algorithm that can be checked here, whether it is accepted or not.
+const ANY: Algorithms = Algorithms { sha1: true, rsa1024: true, p521: true, ed25519: true };
+
 /// Whether a signature is that of a key, or is of a kind that cannot be checked here.
 pub(super) fn may_have_signed(child: &Certificate, issuer: &Certificate) -> bool {
-    let any = Algorithms { sha1: true, rsa1024: true, p521: true, ed25519: true };
-    child.verify_signed_with(issuer, any) != Err(SignatureFault::Wrong)
+    child.verify_signed_with(issuer, ANY) != Err(SignatureFault::Wrong)
+}
+
+/// Whether a signature was checked and is that of a key.
+pub(super) fn has_signed(child: &Certificate, issuer: &Certificate) -> bool {
+    child.verify_signed_with(issuer, ANY).is_ok()
 }
 
 /// The place of the device's certificate. The first one is taken for it, unless it is a CA from which another one

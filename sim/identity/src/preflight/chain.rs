@@ -1,7 +1,7 @@
 //! The chain as it is sent: its order, what is superfluous or missing in it, how long it is, and which of several
 //! issuers was meant.
 
-use super::case::{Case, other_key_id, same_key_id};
+use super::case::{Case, has_signed, other_key_id, same_key_id};
 use super::findings::Findings;
 use super::words::{issuer_key_id, key_id, plural};
 use super::{Code, Finding, Severity};
@@ -205,9 +205,14 @@ fn links(case: &Case<'_>, out: &mut Findings) {
             out.add(Finding::new(Code::NameCompare, message, fix).about(case.about(child)).seen_by(evidence));
         }
         if other_key_id(child, issuer) {
-            let message = format!(
-                "{name} names a key id that is not its issuer's, although {above} signed it; OpenSSL refuses that"
-            );
+            let message = match has_signed(child, issuer) {
+                true => format!(
+                    "{name} names a key id that is not its issuer's, although {above} signed it; OpenSSL refuses that"
+                ),
+                false => format!(
+                    "{name} names a key id that is not that of {above}, which has its issuer's name; OpenSSL refuses that"
+                ),
+            };
             let fix = format!("reissue {name} with the key id of {above}");
             let evidence =
                 [format!("authority {}", issuer_key_id(child)), format!("subject {}", key_id(issuer))];

@@ -161,11 +161,22 @@ fn constraints(ca: &Certificate) -> String {
     format!("{} permitted, {} excluded", plural(count.0, "name subtree"), count.1)
 }
 
+/// Nothing but CAs was given, as when a CA's file is taken for the device's.
+pub(super) fn no_device(case: &Case<'_>) -> Finding {
+    let message = format!("this is a CA's certificate, not a device's: {}", case.name(case.leaf));
+    let fix = "give the device's chain file: its own certificate first, then the CAs above it";
+    Finding::new(Code::LeafIsCa, message, fix).about(case.about(case.leaf))
+}
+
 fn leaf_not_first(case: &Case<'_>) -> Finding {
     let (first, leaf) = (&case.presented[0], case.name(case.leaf));
-    let message =
-        format!("the first certificate is the CA {}, and the device's own comes later", case.name(first));
-    let fix = format!("put {leaf} first: it is the one whose key the device holds");
+    let message = format!(
+        "the first certificate is the CA {}, for which the device holds no key, so the handshake fails first; the device's own comes later",
+        case.name(first)
+    );
+    let fix = format!(
+        "put {leaf} first: the handshake asks for the key of the first certificate, and this is the one whose key the device holds"
+    );
     let place = format!("{leaf} is number {} of {}", case.leaf_index + 1, case.presented.len());
     Finding::new(Code::LeafNotFirst, message, fix).about(case.about(first)).seen_by([place])
 }
@@ -183,7 +194,7 @@ fn leaf_is_uploaded(case: &Case<'_>, out: &mut Findings) -> bool {
 
 fn leaf_is_self_signed(case: &Case<'_>, out: &mut Findings) -> bool {
     let leaf = case.leaf;
-    if !leaf.is_self_issued() || leaf.is_ca() || !may_have_signed(leaf, leaf) {
+    if !leaf.is_self_issued() || !may_have_signed(leaf, leaf) {
         return false;
     }
     let message =
@@ -274,7 +285,9 @@ fn missing_issuer(case: &Case<'_>, element: &Arc<Certificate>) -> Vec<Finding> {
         }
         (None, Some(group)) => {
             fix.push_str(&format!("; the group `{group}` has it"));
-            evidence.push(format!("held by the group `{group}`, and no path uses that of its own accord"));
+            evidence.push(format!(
+                "the group `{group}` holds it; the service does not add it to what the device sends"
+            ));
         }
         (None, None) => {}
     }

@@ -171,11 +171,12 @@ fn accepted(case: &Case<'_>, group: &EnrollmentGroupId, out: &mut Findings) {
         let message =
             format!("`{group}` on {name} is nearer than {}, whose policy does not apply", listed(&farther));
         let fix = "nothing to repair if that is meant; delete the nearer group to let the other decide";
-        out.add(Finding::new(Code::GroupShadowed, message, fix).at(Severity::Info).about(case.about(held)));
+        out.add(Finding::new(Code::GroupShadowed, message, fix).about(case.about(held)));
     }
 }
 
-/// A group farther up takes the device because nearer CAs have none: meant, or one was deleted.
+/// A group farther up takes the device because nearer CAs have none. That is how a group on a root is meant to work;
+/// only who deleted a nearer one is surprised.
 fn shadowed(case: &Case<'_>, group: &EnrollmentGroupId, place: usize) -> Finding {
     let nearer = &authorities(case)[..place];
     let held = &authorities(case)[place];
@@ -185,8 +186,5 @@ fn shadowed(case: &Case<'_>, group: &EnrollmentGroupId, place: usize) -> Finding
         case.name(held)
     );
     let fix = format!("nothing to repair if that is meant; else create a group on {}", case.name(&nearer[0]));
-    // Who uploaded the nearer CA has thought of it.
-    let known = nearer.iter().any(|c| case.instance.uploaded(c).is_some());
-    let severity = if known { Severity::Info } else { Severity::Warning };
-    Finding::new(Code::GroupShadowed, message, fix).at(severity).about(case.about(held))
+    Finding::new(Code::GroupShadowed, message, fix).at(Severity::Info).about(case.about(held))
 }

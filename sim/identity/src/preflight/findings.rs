@@ -3,6 +3,9 @@
 use super::{About, Code, Finding, Severity};
 use std::cmp::Reverse;
 
+/// What precedes the digest of a certificate of which nothing else is known, in evidence.
+pub(super) const SHA256: &str = "SHA-256 ";
+
 /// Collects findings.
 #[derive(Debug, Default)]
 pub(super) struct Findings(Vec<Finding>);
@@ -50,6 +53,18 @@ impl Finding {
             fix: fix.into(),
             evidence: Vec::new(),
         }
+    }
+
+    /// Whether another finding is of the same code and about the same certificate, or both about none. How bad they
+    /// are and how they put it does not matter.
+    pub fn is_same_as(&self, other: &Finding) -> bool {
+        self.code == other.code && self.certificate() == other.certificate()
+    }
+
+    /// SHA-256 of the certificate that it is about; one that is known by nothing else is named in the evidence.
+    fn certificate(&self) -> Option<&str> {
+        let named = || self.evidence.iter().find_map(|e| e.strip_prefix(SHA256));
+        self.about.as_ref().map(|about| about.sha256.as_str()).or_else(named)
     }
 
     /// The same with another severity.

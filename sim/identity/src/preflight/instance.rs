@@ -90,12 +90,15 @@ pub struct Instance {
     pub individuals: HashMap<String, Individual>,
     /// How many registrations there are, where known.
     pub registrations: Option<u64>,
+    /// Whether all enrollment groups are known, so that a chain without one is refused even if there are none.
+    pub enrollments_known: bool,
 }
 
 impl Instance {
-    /// Whether there is any enrollment to ask for; else the question can only be whether a chain rolls up.
+    /// Whether there is any enrollment to ask for, or known to be none; else the question can only be whether a chain
+    /// rolls up.
     pub fn has_enrollments(&self) -> bool {
-        !self.groups.is_empty() || !self.individuals.is_empty()
+        self.enrollments_known || !self.groups.is_empty() || !self.individuals.is_empty()
     }
 
     /// The SHA-256 of what a slot holds; none for a reference to nothing.

@@ -171,7 +171,7 @@ pub(super) fn fault(case: &Case<'_>, check: Check, certificate: &Arc<Certificate
         ),
         Check::NotYetValid => (
             format!("{name} becomes valid only {} later", span(certificate.not_before() - at)),
-            format!("check the clocks of the device and of the CA, or reissue {name} backdated by a day"),
+            format!("check the clock of the machine that issued {name}, or reissue it backdated by a day"),
             format!("not before {}", date(certificate.not_before())),
         ),
         Check::ValidityInverted => (

@@ -4,10 +4,10 @@
 //! cannot be made up.
 
 use super::case::{Case, related};
-use super::words::key_id;
+use super::words::{issuer_key_id, key_id};
 use super::{Repair, Slot};
 use crate::certificate::Certificate;
-use crate::verdict::Judgement;
+use crate::verdict::{Check, Judgement};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -48,6 +48,14 @@ fn completed(case: &Case<'_>) -> Judgement {
     let at_hand: Vec<Arc<Certificate>> = case.presented.iter().cloned().chain(held).collect();
     let chain = related(case.leaf, &at_hand, &case.trust.verified);
     case.judge(&chain, case.question.at, &case.rules)
+}
+
+/// The certificate that would complete the chain, where neither the device nor the instance holds it: name and key
+/// id, in a phrase.
+pub(super) fn missing(case: &Case<'_>) -> Option<String> {
+    let judgement = completed(case);
+    let end = judgement.trail.iter().find(|d| d.check == Check::MissingIssuer)?;
+    Some(format!("{} ({})", case.issuer_name(&end.element), issuer_key_id(&end.element)))
 }
 
 /// The CA certificates of the instance, verified or not, and those of its groups.

@@ -1,5 +1,6 @@
 //! What is wrong with an instance itself, whatever chain is presented.
 
+use super::findings::SHA256;
 use super::instance::{CaState, Instance, InstanceCredential, Slot, UploadedCa};
 use super::words::{Names, date, digits, listed, quoted, span};
 use super::{About, Code, Finding, Role, Severity};
@@ -118,7 +119,7 @@ fn twice(instance: &Instance) -> Vec<Finding> {
         let message =
             format!("one certificate is in several enrollments, where only one is allowed: {}", listed(&who));
         let fix = "keep the certificate in one of them; where one is disabled it decides";
-        Finding::new(Code::EntryDuplicate, message, fix).seen_by([format!("SHA-256 {}", hex(&sha256))])
+        Finding::new(Code::EntryDuplicate, message, fix).seen_by([format!("{SHA256}{}", hex(&sha256))])
     });
     told.collect()
 }
@@ -237,7 +238,9 @@ fn dates(instance: &Instance, ca: &UploadedCa, at: i64, names: &Names) -> Option
             ca.label(),
             span(certificate.not_before() - at)
         );
-        let fix = format!("wait, or reissue {name} backdated by a day");
+        let fix = format!(
+            "check the clock of the machine that issued {name}, wait, or reissue it backdated by a day"
+        );
         Finding::new(Code::NotYetValid, message, fix)
             .seen_by([format!("not before {}", date(certificate.not_before()))])
     };

@@ -35,7 +35,7 @@ struct Candidate<'a> {
 struct Search<'a> {
     asked: &'a Asked<'a>,
     trust: &'a Trust,
-    memo: &'a SignatureMemo,
+    memo: &'a SignatureMemo<'a>,
     candidates: Vec<Candidate<'a>>,
     signature_checks: u32,
     edges: u32,
@@ -68,7 +68,7 @@ impl<'a> Search<'a> {
         pool: &'a [Arc<Certificate>],
         asked: &'a Asked<'a>,
         trust: &'a Trust,
-        memo: &'a SignatureMemo,
+        memo: &'a SignatureMemo<'a>,
     ) -> Self {
         let verified = |certificate| Candidate { certificate, verified: true, presented: false };
         let mut candidates: Vec<Candidate<'_>> = trust.verified.iter().map(verified).collect();
@@ -186,13 +186,7 @@ impl<'a> Search<'a> {
             *spent += 1;
             *spent <= MAX_SIGNATURE_CHECKS
         };
-        // A leaf comes once; only what many leaves share is worth remembering.
-        let fact = if of_leaf {
-            spend().then(|| child.verify_signed_with(issuer, accepted))
-        } else {
-            self.memo.verify(child, issuer, accepted, &mut spend)
-        };
-        match fact {
+        match self.memo.verify(child, issuer, of_leaf, accepted, &mut spend) {
             None => Err(Check::Budget),
             Some(Ok(())) => Ok(()),
             Some(Err(SignatureFault::Wrong)) => {

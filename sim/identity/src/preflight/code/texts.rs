@@ -258,8 +258,9 @@ pub(super) const fn of(code: Code) -> Text {
         },
         Code::NotYetValid => Text {
             meaning: "A certificate on the path is before its first second.",
-            cause: "The clock of the machine that issued it is ahead.",
-            fix: "Check that clock, and backdate new certificates by a day.",
+            cause: "The clock of the machine that issued it is ahead of the service's, which is the one that \
+                    counts; or it was made for later.",
+            fix: "Check the clock of the machine that issued it, and backdate new certificates by a day.",
             source: "RFC 5280 sections 4.1.2.5 and 6.1.3 (a)(2)",
         },
         Code::ValidityInverted => Text {
@@ -294,9 +295,11 @@ pub(super) const fn of(code: Code) -> Text {
             source: "RFC 5280 sections 4.1.2.5.1 and 4.1.2.5.2",
         },
         Code::ClockMargin => Text {
-            meaning: "The certificate begins less than a day before it is to be used.",
-            cause: "It is issued on the line, just before the first boot.",
-            fix: "Backdate notBefore by a day: a clock that is off by minutes is then no matter.",
+            meaning: "A certificate of the chain begins less than a day before it is to be used.",
+            cause: "It is issued on the line, just before the first boot. The service judges by its own clock, \
+                    whatever the device's says.",
+            fix: "Backdate notBefore by a day: it is then no matter if the clock of the machine that issues is \
+                  some minutes ahead of the service's.",
             source: "RFC 5280 section 4.1.2.5",
         },
         Code::WrongIssuerKey => Text {
