@@ -28,6 +28,18 @@ pub struct Examined {
     pub examination: Examination,
 }
 
+/// The name of what decides: of the verdict, or of what keeps the device out although its chain is good.
+pub fn reason(examination: &Examination) -> &'static str {
+    let verdict = &examination.judgement.verdict;
+    if examination.key_is_wrong() {
+        Code::KeyMismatch.as_str()
+    } else if verdict.is_admitted() && examination.fails_in_window().is_some() {
+        Code::ExpiresInWindow.as_str()
+    } else {
+        verdict.name()
+    }
+}
+
 /// How often something was found in a batch.
 #[derive(Clone, Debug)]
 pub struct Tally {
@@ -48,8 +60,14 @@ pub struct Summary {
     pub devices: u64,
     /// Those that are let in.
     pub accepted: u64,
-    /// Those that are let in and have a warning.
+    /// Those that are let in and have a warning, and nothing worse.
     pub with_warnings: u64,
+    /// Those that are let in and have an error all the same.
+    pub with_errors: u64,
+    /// Files of CA certificates alone, which stand for no device.
+    pub left_out: u64,
+    /// One of them.
+    pub left_out_example: Option<String>,
     /// Files that could not be read: neither accepted nor refused, and errors.
     pub unreadable: u64,
     /// Devices by verdict.

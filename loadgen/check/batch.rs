@@ -1,7 +1,7 @@
 //! Examines a batch on every core, in order and in constant memory, and adds up.
 
 use super::inputs::{Asking, Input, Unreadable};
-use super::{Examined, Summary, Tally};
+use super::{Examined, Summary, Tally, reason};
 use crate::exit::{Exit, Failure};
 use sim_identity::Certificate;
 use sim_identity::certificate::KeyKind;
@@ -32,6 +32,8 @@ pub enum Item {
     Examined(Box<Examined>),
     /// Without one: its files are of no use.
     Unreadable(Unreadable),
+    /// No device: CA certificates alone, in a directory of all sorts. By its label.
+    Authorities(String),
 }
 
 /// How a batch is worked off.
@@ -89,6 +91,11 @@ fn item(
 ) -> Item {
     let read = input.and_then(|input| input.read(password, pool).map(|presented| (input, presented)));
     match read {
+        Ok((Input { label, mixed: true, .. }, presented))
+            if presented.certificates.iter().all(|certificate| certificate.is_ca()) =>
+        {
+            Item::Authorities(label)
+        }
         Ok((Input { label, asking, .. }, presented)) => {
             let examination = examine(&presented, &asking);
             Item::Examined(Box::new(Examined { label, presented, examination }))
@@ -163,18 +170,23 @@ struct Account {
 
 impl Account {
     fn note(&mut self, item: &Item) {
-        self.summary.devices += 1;
+        self.index += 1;
         match item {
             Item::Examined(examined) => self.examined(examined),
             Item::Unreadable(unreadable) => self.unreadable(unreadable),
+            Item::Authorities(label) => {
+                self.summary.left_out += 1;
+                self.summary.left_out_example.get_or_insert_with(|| label.clone());
+                return;
+            }
         }
-        self.index += 1;
+        self.summary.devices += 1;
     }
 
     fn unreadable(&mut self, unreadable: &Unreadable) {
         self.summary.unreadable += 1;
         let finding = Finding {
-            code: Code::FileUnreadable,
+            code: unreadable.code,
             severity: Severity::Error,
             about: None,
             message: unreadable.message.clone(),
@@ -194,12 +206,12 @@ impl Account {
         let summary = &mut self.summary;
         let accepted = examination.is_accepted();
         summary.accepted += u64::from(accepted);
-        let warned = examination.worst().is_some_and(|worst| worst >= Severity::Warning);
-        summary.with_warnings += u64::from(accepted && warned);
+        let worst = examination.worst().filter(|_| accepted);
+        summary.with_warnings += u64::from(worst == Some(Severity::Warning));
+        summary.with_errors += u64::from(worst == Some(Severity::Error));
         let verdict = &examination.judgement.verdict;
-        let name = if examination.key_is_wrong() { Code::KeyMismatch.as_str() } else { verdict.name() };
-        *summary.verdicts.entry(name).or_default() += 1;
-        if let Some(entry) = entry(verdict).filter(|_| !examination.key_is_wrong()) {
+        *summary.verdicts.entry(reason(examination)).or_default() += 1;
+        if let Some(entry) = entry(verdict).filter(|_| accepted) {
             count(&mut summary.entries, entry);
         }
         for (i, finding) in examination.findings.iter().enumerate() {
@@ -342,8 +354,10 @@ mod tests {
             registration_id: None,
             findings,
             next_change: even.then(|| next(if number < 10 { 100 } else { 200 })),
+            window_ends_badly: None,
             alternatives: Vec::new(),
             repair: None,
+            missing: None,
         }
     }
 
@@ -365,6 +379,7 @@ mod tests {
             let see = |item: &Item| match item {
                 Item::Examined(examined) => seen.push(examined.presented.certificates[0].display_name()),
                 Item::Unreadable(unreadable) => seen.push(unreadable.label.clone()),
+                Item::Authorities(label) => seen.push(label.clone()),
             };
             let broken = Source::files(vec!["none.pem".into()]);
             let source = stream(&world, 0..200).chain(broken);
@@ -373,7 +388,7 @@ mod tests {
             expected.push("none.pem".into());
             assert_eq!(seen, expected);
             assert_eq!((summary.devices, done, summary.unreadable), (201, 201, 1));
-            assert_eq!((summary.accepted, summary.with_warnings), (100, 67));
+            assert_eq!((summary.accepted, summary.with_warnings, summary.with_errors), (100, 34, 33));
             assert_eq!(summary.verdicts, [("rolls-up", 100), ("no-verified-ca", 100)].into());
             assert_eq!(summary.next_change, Some((100, 5)));
             let tally = &summary.findings[&Code::ChainOrder];

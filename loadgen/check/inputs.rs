@@ -7,8 +7,8 @@ use super::{manifest, stream};
 use crate::cli::file_fault;
 use crate::exit::{Exit, Failure};
 use sim_identity::PrivateKey;
-use sim_identity::files::{self, CertificatePool, FileContents, LARGEST_FILE};
-use sim_identity::preflight::Presented;
+use sim_identity::files::{self, CertificatePool, FileContents, FileFault, LARGEST_FILE};
+use sim_identity::preflight::{Code, Presented};
 use sim_protocol::RegistrationId;
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -21,6 +21,8 @@ pub struct Asking {
     pub registration_id: Option<RegistrationId>,
     /// As of when, Unix seconds; none for when the others are judged.
     pub at: Option<i64>,
+    /// The id that the name of its file says, as `mint fleet` writes them; counts where nothing else says one.
+    pub id_of_name: Option<RegistrationId>,
 }
 
 /// One device of a batch, not read yet.
@@ -30,6 +32,8 @@ pub struct Input {
     pub label: String,
     /// What is asked of it.
     pub asking: Asking,
+    /// Whether it comes from a directory of all sorts, where files of CA certificates alone are no devices.
+    pub mixed: bool,
     /// Where its certificates and its key are.
     pub(super) content: Content,
 }
@@ -59,15 +63,30 @@ pub(super) enum KeyFile {
 pub struct Unreadable {
     /// Where it comes from.
     pub label: String,
+    /// Whether a private key lies where a certificate belongs, or the file is of no use otherwise.
+    pub code: Code,
     /// What was attempted and why it failed.
     pub message: String,
     /// What to do next.
     pub advice: Option<String>,
 }
 
+/// Why a file is of no use.
+pub(super) struct Unusable {
+    failure: Failure,
+    code: Code,
+}
+
+impl From<Failure> for Unusable {
+    fn from(failure: Failure) -> Self {
+        Unusable { failure, code: Code::FileUnreadable }
+    }
+}
+
 impl Unreadable {
-    pub(super) fn new(label: impl Into<String>, failure: Failure) -> Self {
-        Unreadable { label: label.into(), message: failure.message, advice: failure.advice }
+    pub(super) fn new(label: impl Into<String>, why: impl Into<Unusable>) -> Self {
+        let Unusable { failure, code } = why.into();
+        Unreadable { label: label.into(), code, message: failure.message, advice: failure.advice }
     }
 }
 
@@ -78,7 +97,7 @@ impl Input {
             Content::Files { chain, key } => from_files(chain, key, password, pool),
             Content::Text { chain, key } => from_text(&self.label, chain, key, pool),
         };
-        read.map_err(|failure| Unreadable::new(self.label.as_str(), failure))
+        read.map_err(|why| Unreadable::new(self.label.as_str(), why))
     }
 }
 
@@ -87,7 +106,7 @@ fn from_files(
     key: &KeyFile,
     password: Option<&str>,
     pool: &CertificatePool,
-) -> Result<Presented, Failure> {
+) -> Result<Presented, Unusable> {
     let contents = parse(&name(chain), &read_file(chain)?, password, pool)?;
     let key = match key {
         KeyFile::None => None,
@@ -97,7 +116,7 @@ fn from_files(
     Ok(presented(contents, key))
 }
 
-fn from_text(label: &str, chain: &[u8], key: &[u8], pool: &CertificatePool) -> Result<Presented, Failure> {
+fn from_text(label: &str, chain: &[u8], key: &[u8], pool: &CertificatePool) -> Result<Presented, Unusable> {
     let contents = parse(label, chain, None, pool)?;
     let key = (!key.is_empty()).then(|| files::read_private_key(label, key)).transpose();
     Ok(presented(contents, key.map_err(file_fault)?))
@@ -116,8 +135,23 @@ fn parse(
     bytes: &[u8],
     password: Option<&str>,
     pool: &CertificatePool,
-) -> Result<FileContents, Failure> {
-    files::read_presented_with(name, bytes, password, pool).map_err(file_fault)
+) -> Result<FileContents, Unusable> {
+    files::read_presented_with(name, bytes, password, pool).map_err(|fault| match is_json(bytes) {
+        true => Failure::usage(format!("cannot read {name} as a chain: it is JSON"))
+            .advise("The state of an instance is given with --instance FILE.")
+            .into(),
+        false => {
+            let exposed = matches!(fault, FileFault::PrivateKey { .. });
+            let code = if exposed { Code::KeyExposed } else { Code::FileUnreadable };
+            Unusable { failure: file_fault(fault), code }
+        }
+    })
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    let text = files::as_utf8(bytes);
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+    matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
 fn read_key(path: &Path) -> Result<PrivateKey, Failure> {
@@ -144,9 +178,9 @@ pub fn one_chain(
     } else {
         (name(first), read_file(first)?)
     };
-    let mut contents = parse(&label, &bytes, password, &none)?;
+    let mut contents = parse(&label, &bytes, password, &none).map_err(|why| why.failure)?;
     for path in further {
-        let more = parse(&name(path), &read_file(path)?, password, &none)?;
+        let more = parse(&name(path), &read_file(path)?, password, &none).map_err(|why| why.failure)?;
         contents.certificates.extend(more.certificates);
         contents.findings.extend(more.findings);
         contents.key = contents.key.or(more.key);
@@ -161,7 +195,8 @@ pub fn one_chain(
 /// With [`Exit::Usage`] where the file cannot be used, or holds a private key.
 pub fn certificates(path: &Path) -> Result<FileContents, Failure> {
     let name = name(path);
-    let contents = parse(&name, &read_file(path)?, None, &CertificatePool::none())?;
+    let contents =
+        parse(&name, &read_file(path)?, None, &CertificatePool::none()).map_err(|why| why.failure)?;
     if contents.holds_key {
         let fault = format!("will not use {name} as a CA's certificate: it holds a private key");
         return Err(Failure::usage(fault)
@@ -228,7 +263,12 @@ impl Iterator for Source {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Source::Directory(directory) => directory.next().map(|path| Ok(beside(path))),
+            Source::Directory(directory) => {
+                let mixed = directory.mixed;
+                directory
+                    .next()
+                    .map(|path| Ok(if mixed { Input { mixed, ..beside(path) } } else { minted(path) }))
+            }
             Source::Files(paths) => paths.next().map(|path| Ok(beside(path))),
             Source::Manifest(manifest) => manifest.next(),
             Source::Stream(devices) => devices.next(),
@@ -245,8 +285,16 @@ fn beside(chain: PathBuf) -> Input {
     Input {
         label: name(&chain),
         asking: Asking::default(),
+        mixed: false,
         content: Content::Files { chain, key: key.unwrap_or(KeyFile::None) },
     }
+}
+
+/// The same, in a directory as `mint fleet` writes it: `REGISTRATION-ID.chain.pem`.
+fn minted(chain: PathBuf) -> Input {
+    let stem = chain.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(CHAIN));
+    let id_of_name = stem.and_then(|stem| RegistrationId::new(stem).ok());
+    Input { asking: Asking { id_of_name, ..Asking::default() }, ..beside(chain) }
 }
 
 /// How `mint fleet` ends the names of its files.
@@ -262,6 +310,8 @@ pub struct Directory {
     names: Vec<u8>,
     /// Where each lies.
     spans: std::vec::IntoIter<(u32, u16)>,
+    /// Whether these are files of all sorts, rather than those that `mint fleet` wrote.
+    mixed: bool,
 }
 
 impl Directory {
@@ -270,7 +320,7 @@ impl Directory {
     fn list(path: &Path) -> Result<Self, Failure> {
         let chains = Self::matching(path, |name| name.ends_with(CHAIN.as_bytes()))?;
         let found = match chains.count() {
-            0 => Self::matching(path, holds_certificates)?,
+            0 => Directory { mixed: true, ..Self::matching(path, holds_certificates)? },
             _ => chains,
         };
         if found.count() == 0 {
@@ -299,7 +349,7 @@ impl Directory {
             spans.push((start, length));
         }
         spans.sort_unstable_by(|a, b| span(&names, *a).cmp(span(&names, *b)));
-        Ok(Directory { path: path.to_owned(), names, spans: spans.into_iter() })
+        Ok(Directory { path: path.to_owned(), names, spans: spans.into_iter(), mixed: false })
     }
 
     fn count(&self) -> usize {
@@ -459,7 +509,9 @@ mod tests {
         ] {
             let path = world.write(file, text);
             let first = Source::open(&path).expect("a manifest").next().expect("a row").expect("a device");
-            assert_eq!(first.asking, Asking { registration_id: Some(id("dev-2")), at: Some(1_780_272_000) });
+            let asking =
+                Asking { registration_id: Some(id("dev-2")), at: Some(1_780_272_000), id_of_name: None };
+            assert_eq!(first.asking, asking);
             let found = read_all(Source::open(&path).expect("a manifest"));
             let outcome: Vec<_> = found.iter().map(|(_, read)| *read).collect();
             assert_eq!(outcome[..3], [Ok((3, Some(true))), Err(()), Ok((3, None))], "{file}");

@@ -69,6 +69,8 @@ pub struct Known {
     pub findings: Vec<Finding>,
     /// CA certificates that are listed and not at hand.
     pub missing: Vec<MissingCa>,
+    /// CA certificates that are at hand and of which nothing is said: a chain can be completed with them.
+    pub spare: Vec<Arc<Certificate>>,
 }
 
 /// A CA certificate that is known by its thumbprint alone.
@@ -100,6 +102,10 @@ pub fn from_files(given: &Given, sent: &[Arc<Certificate>]) -> Result<Known, Fai
     builder.finish()
 }
 
+/// What an empty list comes to: which list it is cannot be seen.
+const EMPTY_LIST: &str = "an empty list does not say of what; beside CA certificates it is taken for that of the \
+                          groups, so that there are none";
+
 /// Asks the service: its CA certificates, its groups, and the individual enrollment of one device or of all. Only
 /// reads. `given` and `sent` say what [`from_files`] takes them to say: the service shows no CA certificate's content.
 ///
@@ -113,6 +119,7 @@ pub async fn live(
     now: OffsetDateTime,
 ) -> Result<Known, Failure> {
     let mut builder = Builder::default();
+    builder.known.instance.enrollments_known = true;
     builder.at_hand.extend(sent.iter().cloned());
     flags::read(given, &mut builder)?;
     const PLACE: &str = "the answer of the service";
@@ -164,6 +171,8 @@ struct Builder {
     flagged: HashSet<[u8; 32]>,
     groups: Vec<document::Group>,
     individuals: Vec<document::Individual>,
+    /// Whether one of the exports is a list with nothing in it.
+    empty_list: bool,
 }
 
 /// A CA that is listed without its content.
@@ -183,15 +192,26 @@ impl Builder {
     fn take(&mut self, document: Document, place: &str) -> Result<(), Failure> {
         match document {
             Document::Ca(ca) => self.ca(ca),
-            Document::Group(group) => self.groups.push(group),
+            Document::Group(group) => {
+                self.known.instance.enrollments_known = true;
+                self.groups.push(group);
+            }
             Document::Individual(individual) => self.individuals.push(individual),
-            Document::Ignored { what, why } => self.note(format!("{what} in {place} is left out: {why}")),
+            Document::Ignored { what, why } => {
+                self.known.instance.enrollments_known = true;
+                self.note(format!("{what} in {place} is left out: {why}"));
+            }
         }
         Ok(())
     }
 
     fn ca(&mut self, ca: document::Ca) {
-        let document::Ca { name, state, certificate, thumbprint, subject } = ca;
+        let document::Ca { name, state, certificate, thumbprint, subject, is_told } = ca;
+        if !is_told {
+            self.note(format!(
+                "CA certificate `{name}` does not say whether it is verified (isVerified); it is taken as not verified"
+            ));
+        }
         match certificate {
             Some(certificate) => {
                 self.at_hand.push(certificate.clone());
@@ -250,6 +270,10 @@ impl Builder {
             self.known.instance.individuals.insert(key, individual);
         }
         self.names_missing()?;
+        if self.empty_list && !self.known.instance.enrollments_known {
+            self.known.instance.enrollments_known = !self.known.instance.cas.is_empty();
+            self.note(EMPTY_LIST.to_owned());
+        }
         Ok(self.known)
     }
 
@@ -301,7 +325,7 @@ impl Builder {
             document::Slot::Sha1(thumbprint) => {
                 let found = by_sha1.get(&thumbprint).cloned().ok_or_else(|| {
                     let fault = format!("cannot tell which certificate `{entry}` has: it is listed by its SHA-1 thumbprint {thumbprint} alone");
-                    Failure::usage(fault).advise("Give its file with --group NAME=FILE, which counts for more than the export.")
+                    Failure::usage(fault).advise("Give its file with --ca FILE; it is found by its thumbprint.")
                 })?;
                 Slot::Certificate { sha256: *found.sha256(), certificate: Some(found) }
             }
@@ -319,13 +343,13 @@ impl Builder {
                 wanted.join(", ")
             );
             return Err(Failure::usage(fault).advise(
-                "Give the files that were uploaded with --verified FILE; each is found by its thumbprint. The service does not \
+                "Give the files that were uploaded with --ca FILE; each is found by its thumbprint. The service does not \
                  show their content.",
             ));
         }
         for ca in self.known.missing.clone() {
             let advice =
-                if ca.verified { "; give its file with --verified if devices rely on it" } else { "" };
+                if ca.verified { "; give its file with --ca FILE if devices rely on it" } else { "" };
             self.note(format!("CA certificate {ca} is listed without its content, and is left out{advice}"));
         }
         Ok(())

@@ -110,7 +110,8 @@ impl Manifest {
         let key = filled(row.key).map_or(KeyFile::None, |key| KeyFile::Named(self.directory.join(key)));
         Ok(Input {
             label: format!("{}, line {line}", self.name),
-            asking: Asking { registration_id: id, at },
+            asking: Asking { registration_id: id, at, id_of_name: None },
+            mixed: false,
             content: Content::Files { chain: self.directory.join(&row.chain), key },
         })
     }

@@ -101,6 +101,7 @@ impl<R: BufRead> Devices<R> {
         Some(Input {
             label: format!("{}, line {}", self.name, self.begun),
             asking: Asking::default(),
+            mixed: false,
             content: Content::Text { chain, key },
         })
     }

@@ -21,21 +21,23 @@ use super::{cores, instant, now, read_file, secret, stop_signal};
 use crate::check::batch::{self, Item, Work};
 use crate::check::inputs::{self, Source};
 use crate::check::instance::{self, Known};
-use crate::check::{Examined, Summary, manifest};
+use crate::check::{Examined, Summary, manifest, reason};
 use crate::exit::{Exit, Failure};
 pub use args::CheckArgs;
 use args::Format;
 use document::Refused;
+pub(crate) use fix::refuse_existing;
 use sim_identity::Certificate;
 use sim_identity::certificate::CommonName;
 use sim_identity::files::CertificatePool;
-use sim_identity::preflight::{Finding, Instance, Presented, Question, Severity, examine};
+use sim_identity::preflight::{Code, Finding, Instance, Presented, Question, Severity, examine};
 use sim_identity::verdict::SignatureMemo;
 use sim_protocol::RegistrationId;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use view::View;
+use view::{Ending, View};
 
 /// Checks what the flags name.
 pub async fn run(args: CheckArgs, output: Output) -> Result<Exit, Failure> {
@@ -74,9 +76,14 @@ async fn known(
     for note in &known.notes {
         output.talk(format_args!("note: {}", view::shown(note)));
     }
-    if known.instance.cas.is_empty() && known.instance.individuals.is_empty() {
+    if known.instance.cas.is_empty() && !known.instance.has_enrollments() && given.exports.is_empty() {
         output
             .warn("nothing is known of the instance; give --verified, --group, --instance or --from-service");
+    }
+    if args.question.purpose == args::Use::Any && known.instance.has_enrollments() {
+        output.warn(
+            "--purpose any counts only where no group or enrollment is given: who is enrolled has to be a client",
+        );
     }
     Ok(known)
 }
@@ -94,8 +101,10 @@ fn instance_findings(known: &Known, at: i64) -> Vec<Finding> {
     known.findings.iter().cloned().chain(known.instance.findings(at)).collect()
 }
 
-fn worst_is_warning(findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| finding.severity >= Severity::Warning)
+/// The codes of what --strict counts as an error, each once.
+fn warnings<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Vec<Code> {
+    let warned = findings.into_iter().filter(|finding| finding.severity >= Severity::Warning);
+    warned.map(|finding| finding.code).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 async fn one(
@@ -115,18 +124,15 @@ async fn one(
     if let Some(difference) = canary.as_ref().and_then(|canary| canary.difference.clone()) {
         examined.examination.findings.insert(0, difference);
     }
-    let fixed = args.fix_to.as_deref().map(|path| fix::write(&examined.examination, path)).transpose()?;
+    let spare = fix::completed(&examined, &known.spare, question, &known.instance, &trust);
+    examined.examination.repair = examined.examination.repair.take().or(spare);
     let instance = instance_findings(&known, question.at);
-    let strict =
-        args.strict && (worst_is_warning(&examined.examination.findings) || worst_is_warning(&instance));
-    let refused_live = canary.as_ref().map(|canary| canary.exit).filter(|exit| *exit != Exit::Good);
-    let exit = match refused_live {
-        Some(exit) => exit,
-        None if strict || !examined.examination.is_accepted() => Exit::Refused,
-        None => Exit::Good,
-    };
+    let instance: Vec<Finding> = examined.examination.beside(&instance).into_iter().cloned().collect();
+    let fixed = args.fix_to.as_deref().map(|path| fix::write(&examined.examination, path)).transpose()?;
+    let ending = ending(args, &examined, &instance, canary.as_ref());
     let view = View { examined: &examined, instance: &known.instance, question };
     let openssl = view::openssl(view, &args.instance.verified, &args.chains);
+    let exit = ending.exit;
     match args.form() {
         Format::Text => {
             let beside = text::Beside {
@@ -135,14 +141,14 @@ async fn one(
                 openssl_needs_file: args.instance.verified.is_empty(),
                 fixed,
                 canary: canary.as_ref(),
-                strict,
+                ending: &ending,
             };
             output.line(text::one(view, &beside, Paint::for_stdout()));
         }
         Format::Json => {
             let written = args.fix_to.as_ref().filter(|_| examined.examination.repair.is_some());
             let more = document::More {
-                failed: exit != Exit::Good,
+                ending: &ending,
                 instance: &instance,
                 openssl,
                 written_to: written.map(|path| path.display().to_string()),
@@ -154,15 +160,49 @@ async fn one(
             let mut collector = sarif::Collector::at(begins(&args.chains, &examined));
             collector.take(&examined.label, &examined.examination.findings);
             collector.take(&examined.label, &instance);
-            output.json(&collector.log(view::word(examined.examination.is_accepted())));
+            output.json(&collector.log(ending.word()));
         }
         Format::Junit => {
             let mut collector = junit::Collector::new(args.strict);
-            collector.take(&examined);
-            output.line(xml(collector, &instance)?);
+            collector.take(&examined, ending.overruled.as_ref());
+            output.line(xml(collector, &instance, &ending)?);
         }
     }
     Ok(exit)
+}
+
+/// How the check of one chain ends: as the service would, unless it has done otherwise or a warning is enough.
+fn ending(
+    args: &CheckArgs,
+    examined: &Examined,
+    instance: &[Finding],
+    canary: Option<&live::Canary>,
+) -> Ending {
+    let examination = &examined.examination;
+    let own = if examination.is_accepted() { Exit::Good } else { Exit::Refused };
+    let overrule = |exit, reason, because| Ending { exit, overruled: Some((reason, because)) };
+    match canary.filter(|canary| canary.exit != Exit::Good) {
+        Some(canary) if own == Exit::Good => {
+            overrule(canary.exit, "live", format!("one real registration was not let in: {}", canary.said))
+        }
+        Some(canary) => Ending { exit: canary.exit, overruled: None },
+        None => {
+            let codes = warnings(examination.findings.iter().chain(instance));
+            match own == Exit::Good && args.strict && !codes.is_empty() {
+                true => overrule(Exit::Refused, STRICT, strict(&codes)),
+                false => Ending { exit: own, overruled: None },
+            }
+        }
+    }
+}
+
+/// The reason where only a warning refuses.
+const STRICT: &str = "strict";
+
+/// Why --strict refuses.
+fn strict(codes: &[Code]) -> String {
+    let codes: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+    format!("with --strict a warning is enough: {}", codes.join(", "))
 }
 
 /// Where the certificates of one chain begin in its files.
@@ -176,8 +216,8 @@ fn begins(chains: &[PathBuf], examined: &Examined) -> Vec<(String, u64)> {
     sarif::begins(&files, examined.presented.certificates.len())
 }
 
-fn xml(collector: junit::Collector, instance: &[Finding]) -> Result<String, Failure> {
-    let written = collector.xml(instance);
+fn xml(collector: junit::Collector, instance: &[Finding], ending: &Ending) -> Result<String, Failure> {
+    let written = collector.xml(instance, ending);
     written.map_err(|error| Failure::unexpected(format!("cannot write the result as JUnit: {error}")))
 }
 
@@ -279,9 +319,9 @@ impl Watch {
                     sarif.take(&examined.label, &examined.examination.findings);
                 }
                 if let Some(junit) = &mut self.junit {
-                    junit.take(examined);
+                    junit.take(examined, None);
                 }
-                let listed = self.listed.len() < self.most && !examined.examination.is_accepted();
+                let listed = self.wants_more() && !examined.examination.is_accepted();
                 listed.then(|| refused(examined))
             }
             Item::Unreadable(unreadable) => {
@@ -298,10 +338,15 @@ impl Watch {
                 if let Some(junit) = &mut self.junit {
                     junit.unreadable(&device);
                 }
-                (self.listed.len() < self.most).then_some(device)
+                self.wants_more().then_some(device)
             }
+            Item::Authorities(_) => None,
         };
         self.listed.extend(refused);
+    }
+
+    fn wants_more(&self) -> bool {
+        self.listed.len() < self.most
     }
 }
 
@@ -313,7 +358,7 @@ fn refused(examined: &Examined) -> Refused {
     let why = worst.map(|finding| format!("{}: {}", finding.code, finding.message));
     Refused {
         source: examined.label.clone(),
-        reason: examination.judgement.verdict.name(),
+        reason: reason(examination),
         message: why.or_else(trail).unwrap_or_default(),
     }
 }
@@ -330,7 +375,11 @@ impl Job {
         let work = Work { workers: cores(), password: password.as_deref(), started, stop };
         let examine_one = |presented: &Presented, asking: &inputs::Asking| {
             let own = Question {
-                registration_id: asking.registration_id.clone().or_else(|| question.registration_id.clone()),
+                registration_id: asking
+                    .registration_id
+                    .clone()
+                    .or_else(|| question.registration_id.clone())
+                    .or_else(|| asking.id_of_name.clone()),
                 at: asking.at.unwrap_or(question.at),
                 ..question.clone()
             };
@@ -342,7 +391,11 @@ impl Job {
         progress.finish();
         let summary = summary?;
         if summary.devices == 0 {
-            return Err(Failure::usage("there was nothing to check: the batch holds no chain").advise(
+            let fault = match summary.left_out {
+                0 => "there was nothing to check: the batch holds no chain",
+                _ => "there was nothing to check: the batch holds CA certificates alone",
+            };
+            return Err(Failure::usage(fault).advise(
                 "Name files with certificates, a directory of them, or a manifest that lists them.",
             ));
         }
@@ -351,31 +404,45 @@ impl Job {
 
     fn tell(&self, summary: &Summary, watch: Watch) -> Result<Exit, Failure> {
         let Job { args, question, findings, output, .. } = self;
-        let warned = summary.findings.values().any(|tally| tally.severity >= Severity::Warning);
-        let strict = args.strict && (warned || worst_is_warning(findings));
-        let accepted = document::all_accepted(summary);
-        let exit = if strict || !accepted { Exit::Refused } else { Exit::Good };
+        let tallied = summary.findings.values().filter(|tally| tally.severity >= Severity::Warning);
+        let warned: BTreeSet<Code> =
+            tallied.map(|tally| tally.finding.code).chain(warnings(findings)).collect();
+        let ending = match (document::all_accepted(summary), args.strict && !warned.is_empty()) {
+            (false, _) => Ending { exit: Exit::Refused, overruled: None },
+            (true, false) => Ending { exit: Exit::Good, overruled: None },
+            (true, true) => {
+                let codes: Vec<Code> = warned.into_iter().collect();
+                Ending { exit: Exit::Refused, overruled: Some((STRICT, strict(&codes))) }
+            }
+        };
+        if let Some(example) = &summary.left_out_example {
+            let count = summary.left_out;
+            let files = if count == 1 { "1 file" } else { &format!("{count} files") };
+            output.talk(format_args!(
+                "note: {files} with CA certificates alone, no devices, left out: for example {}",
+                view::shown(example)
+            ));
+        }
         match args.form() {
             Format::Text => {
                 let listed = args.list.is_some().then_some(watch.listed.as_slice());
-                let beside = tally::Beside { instance: findings, listed, strict };
+                let beside = tally::Beside { instance: findings, listed, ending: &ending };
                 output.line(tally::batch(summary, &beside, Paint::for_stdout()));
             }
             Format::Json => {
-                let failed = exit != Exit::Good;
-                output.json(&document::batch(summary, &watch.listed, findings, question.at, failed));
+                output.json(&document::batch(summary, &watch.listed, findings, question.at, &ending));
             }
             Format::Sarif => {
                 let mut collector = watch.sarif.unwrap_or_default();
                 let label = args.chains.first().map(|path| path.display().to_string()).unwrap_or_default();
                 collector.take(&label, findings);
-                output.json(&collector.log(view::word(accepted)));
+                output.json(&collector.log(ending.word()));
             }
             Format::Junit => {
                 let collector = watch.junit.unwrap_or_else(|| junit::Collector::new(args.strict));
-                output.line(xml(collector, findings)?);
+                output.line(xml(collector, findings, &ending)?);
             }
         }
-        Ok(exit)
+        Ok(ending.exit)
     }
 }

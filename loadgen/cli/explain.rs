@@ -159,10 +159,26 @@ impl Entry {
         }
     }
 
-    /// Whether this is what was asked for: its id, or one of its messages.
+    /// Whether this is what was asked for: its id, one of its messages, or both as a device would see them.
     fn is(&self, asked: &str) -> bool {
-        let bare = |text: &str| text.trim_end_matches('.').to_lowercase();
-        self.id.eq_ignore_ascii_case(asked) || self.variants.iter().any(|v| bare(v.message) == bare(asked))
+        let bare = |text: &str| text.trim_matches('"').trim_end_matches('.').to_lowercase();
+        let said = |text: &str| self.variants.iter().any(|v| bare(v.message) == bare(text));
+        let both = || {
+            let (id, message) = asked.split_once([' ', ':']).unwrap_or_default();
+            self.id.eq_ignore_ascii_case(id) && said(message.trim())
+        };
+        self.id.eq_ignore_ascii_case(asked) || said(asked) || both()
+    }
+
+    /// Whether this is a knob that goes by this name elsewhere: in scenarios and papers, in one word.
+    fn is_called(&self, asked: &str) -> bool {
+        let alike = || self.id.replace('-', "").eq_ignore_ascii_case(&asked.replace(['-', '_'], ""));
+        self.kind == Kind::Knob && (alike() || knobs::group(asked).contains(&self.id.as_str()))
+    }
+
+    /// Whether this is a code that begins so, that of the resource manager without its letters.
+    fn begins(&self, digits: &str) -> bool {
+        self.kind == Kind::Code && self.id.strip_prefix("IH").unwrap_or(&self.id).starts_with(digits)
     }
 }
 
@@ -181,7 +197,9 @@ fn defect(defect: Defect) -> Entry {
         Expected::Accept => "let in all the same".to_owned(),
         Expected::Disabled => "told that it is disabled".to_owned(),
         Expected::Refused(verdict) => format!("refused: {verdict}"),
-        Expected::Proven if defect.proof().is_some_and(ProofKind::is_upload) => "the upload is taken".to_owned(),
+        Expected::Proven if defect.proof().is_some_and(ProofKind::is_upload) => {
+            "the upload is taken".to_owned()
+        }
         Expected::NotProven if defect.proof().is_some_and(ProofKind::is_upload) => {
             "the upload is refused".to_owned()
         }
@@ -233,27 +251,29 @@ enum Asked {
 
 fn ask(words: &[String]) -> Asked {
     let everything = || Kind::ALL.into_iter().flat_map(Kind::entries);
-    let (kind, rest) = match words {
+    // Words in quotes are words.
+    let words: Vec<&str> = words.iter().flat_map(|word| word.split_whitespace()).collect();
+    let (kind, rest) = match &words[..] {
         [] => return Asked::List(everything().collect()),
         [first, rest @ ..] => match Kind::named(first) {
             Some(kind) if rest.is_empty() => return Asked::List(kind.entries()),
             Some(kind) => (Some(kind), rest),
-            None => (None, words),
+            None => (None, &words[..]),
         },
     };
-    let asked = rest.join(" ").trim().to_owned();
+    let asked = rest.join(" ");
     let known: Vec<Entry> = everything().filter(|entry| kind.is_none_or(|kind| entry.kind == kind)).collect();
     let exact: Vec<Entry> = known.iter().filter(|entry| entry.is(&asked)).cloned().collect();
     if !exact.is_empty() {
         return Asked::Found(exact);
     }
+    let called: Vec<Entry> = known.iter().filter(|entry| entry.is_called(&asked)).cloned().collect();
+    if !called.is_empty() {
+        return Asked::Found(called);
+    }
     let beginning = asked.trim_end_matches(['…', '*', '.']);
     let digits = beginning.len() >= 3 && beginning.bytes().all(|b| b.is_ascii_digit());
-    let begun: Vec<Entry> = known
-        .iter()
-        .filter(|e| digits && e.kind == Kind::Code && e.id.starts_with(beginning))
-        .cloned()
-        .collect();
+    let begun: Vec<Entry> = known.iter().filter(|e| digits && e.begins(beginning)).cloned().collect();
     if begun.is_empty() { Asked::Unknown(nearest(&asked, &known)) } else { Asked::Found(begun) }
 }
 
@@ -367,6 +387,20 @@ mod tests {
             (&["half-open"], &[Kind::Fault]),
             (&["3"], &[Kind::Exit]),
             (&["exit", "3"], &[Kind::Exit]),
+            (&["exit 3"], &[Kind::Exit]),
+            (&["401002 CA certificate not found."], &[Kind::Code]),
+            (&["401002 \"CA certificate not found.\""], &[Kind::Code]),
+            (&["reject"], &[Kind::Verdict]),
+            (&["accept"], &[Kind::Verdict]),
+            (&["leafV1"], &[Kind::Knob]),
+            (&["anchorChecks"], &[Kind::Knob]),
+            (&["verifiedCaMustBePresented"], &[Kind::Knob]),
+            (&["individualChain"], &[Kind::Knob]),
+            (&["individualFallThrough"], &[Kind::Knob]),
+            (&["codeLifetime"], &[Kind::Knob]),
+            (&["cnRules"], &[Kind::Knob, Kind::Knob]),
+            (&["algorithms"], &[Kind::Knob; 4]),
+            (&["limits"], &[Kind::Knob, Kind::Knob]),
         ] {
             let kinds_found: Vec<Kind> = found(words).into_iter().map(|(kind, _)| kind).collect();
             assert_eq!(kinds_found, kinds, "{words:?}");
@@ -376,8 +410,9 @@ mod tests {
     #[test]
     fn a_status_stands_for_its_codes() {
         let ids: Vec<String> = found(&["401"]).into_iter().map(|(_, id)| id).collect();
-        assert_eq!(ids, ["401000", "401001", "401002", "401003"]);
-        assert_eq!(found(&["412…"]), [(Kind::Code, "412001".to_owned())]);
+        assert_eq!(ids, ["401000", "401001", "401002", "401003", "IH401001"]);
+        let ids: Vec<String> = found(&["412…"]).into_iter().map(|(_, id)| id).collect();
+        assert_eq!(ids, ["412001", "IH412001"]);
     }
 
     #[test]
@@ -392,7 +427,7 @@ mod tests {
     #[test]
     fn a_typo_gets_the_nearest_ids() {
         for (typo, meant) in
-            [("chain-incomplet", "chain-incomplete"), ("401022", "401002"), ("leafca", "leaf-ca")]
+            [("chain-incomplet", "chain-incomplete"), ("401022", "401002"), ("leaf-cx", "leaf-ca")]
         {
             let Asked::Unknown(near) = ask(&[typo.to_owned()]) else { panic!("{typo}") };
             assert!(near.len() == 3 && near.iter().any(|id| id == meant), "{typo}: {near:?}");

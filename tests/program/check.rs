@@ -115,9 +115,138 @@ fn a_chain_in_the_wrong_order_is_written_in_the_right_one() {
     assert_eq!(json["repair"]["pem"].as_str(), Some(world.read("fixed.pem").as_str()));
     let again = world.rollcall(&format!("check fixed.pem {instance} --json")).exits(0).json();
     assert!(findings(&again).iter().all(|f| f["code"] != "chain-order"), "{again}");
-    // With --strict a warning is enough.
-    let strict = world.rollcall(&format!("check shuffled.pem {instance} --strict")).exits(3);
-    assert_eq!(verdict(&strict), "accept", "the service's verdict is still what it is");
+    // With --strict a warning is enough, in every form.
+    let strict =
+        |form: &str| world.rollcall(&format!("check shuffled.pem {instance} --strict {form}")).exits(3);
+    assert_eq!(verdict(&strict("")), "reject");
+    let json = strict("--json").json();
+    assert_eq!((&json["verdict"], &json["reason"]), (&"reject".into(), &"strict".into()));
+    assert_eq!(strict("--format sarif").json()["runs"][0]["properties"]["verdict"], "reject");
+    let junit = strict("--format junit").stdout;
+    assert!(junit.contains("failures=\"1\"") && junit.contains("type=\"strict\""), "{junit}");
+    for code in ["chain-order", "chain-duplicate"] {
+        assert!(junit.contains(code), "{code} in {junit}");
+    }
+    let batch = strict("--each --json").json();
+    assert_eq!((&batch["verdict"], &batch["reason"]), (&"reject".into(), &"strict".into()));
+    // Nothing is written over unless that is asked for.
+    let before = world.read("dev-1.pem");
+    let over = format!("check shuffled.pem {instance} --fix-to dev-1.pem");
+    assert!(world.rollcall(&over).exits(2).stdout.is_empty());
+    assert_eq!(world.read("dev-1.pem"), before);
+    world.rollcall(&format!("{over} --force")).exits(0);
+    assert_eq!(world.read("dev-1.pem"), world.read("fixed.pem"));
+}
+
+#[test]
+fn an_instance_that_is_known_to_have_no_group_lets_nobody_in() {
+    let world = World::new();
+    fleet(&world);
+    let pem = world.read("ca/root.pem");
+    let ca = serde_json::json!({ "value": [{
+        "name": "root", "properties": { "isVerified": true, "certificate": pem, "subject": "root", "thumbprint": "" },
+    }] });
+    let own = serde_json::json!({
+        "schema": "rollcall.instance/1", "groups": [], "individuals": [],
+        "certificates": [{ "name": "root", "certificate": pem, "verified": true }],
+    });
+    for (file, text) in [
+        ("cas.json", ca.to_string()),
+        ("own.json", own.to_string()),
+        ("none.json", "[]".to_owned()),
+        ("groups.json", r#"{"schema": "rollcall.group-list/1", "value": []}"#.to_owned()),
+    ] {
+        world.write(file, text);
+    }
+    for (instance, reason) in [
+        ("--instance cas.json", "rolls-up"),
+        ("--instance own.json", "no-entry"),
+        ("--instance cas.json --instance none.json", "no-entry"),
+        ("--instance none.json --verified ca/root.pem", "no-entry"),
+        ("--instance cas.json --instance groups.json", "no-entry"),
+    ] {
+        let exit = if reason == "rolls-up" { 0 } else { 3 };
+        let json =
+            world.rollcall(&format!("check fleet/dev-00.chain.pem {instance} --json")).exits(exit).json();
+        assert_eq!(json["reason"], reason, "{instance}");
+        let missing = findings(&json).iter().any(|f| f["code"] == "group-missing");
+        assert_eq!(missing, exit == 3, "{instance}");
+    }
+}
+
+#[test]
+fn a_key_of_another_certificate_is_a_refusal_in_every_form() {
+    let world = World::new();
+    fleet(&world);
+    let key = world.read("fleet/dev-01.key.pem");
+    let line = format!("check fleet/dev-00.chain.pem --key fleet/dev-01.key.pem {LINE}");
+    let asked = |form: &str| world.rollcall(&format!("{line} {form}")).exits(3);
+    assert_eq!(verdict(&asked("")), "reject");
+    let json = asked("--json").json();
+    assert_eq!((&json["verdict"], &json["reason"]), (&"reject".into(), &"key-mismatch".into()));
+    assert_eq!(asked("--format sarif").json()["runs"][0]["properties"]["verdict"], "reject");
+    let junit = asked("--format junit").stdout;
+    assert!(junit.contains("failures=\"1\"") && junit.contains("type=\"key-mismatch\""), "{junit}");
+    world.write("fleet/dev-00.key.pem", key);
+    let batch = world.rollcall(&format!("check fleet {LINE} --list --json")).exits(3).json();
+    assert_eq!((&batch["accepted"], &batch["verdicts"]["key-mismatch"]), (&7.into(), &1.into()));
+    assert_eq!(batch["listed"][0]["reason"], "key-mismatch");
+}
+
+#[test]
+fn the_name_of_a_minted_file_says_under_which_id_its_device_registers() {
+    let world = World::new();
+    fleet(&world);
+    world.write("fleet/other.chain.pem", world.read("fleet/dev-00.chain.pem"));
+    let json = world.rollcall(&format!("check fleet {LINE} --json")).exits(3).json();
+    assert_eq!(json["verdicts"]["cn-mismatch"], 1, "{json}");
+    world.rollcall(&format!("check fleet/other.chain.pem {LINE}")).exits(0);
+}
+
+#[test]
+fn ca_certificates_in_a_directory_of_all_sorts_are_no_devices() {
+    let world = World::new();
+    fleet(&world);
+    for (name, from) in [("mixed/root.pem", "ca/root.pem"), ("mixed/dev.pem", "fleet/dev-00.chain.pem")] {
+        let text = world.read(from);
+        std::fs::create_dir_all(world.path("mixed")).expect("a directory");
+        world.write(name, text);
+    }
+    let json = world.rollcall(&format!("check mixed {LINE} --json")).exits(0).json();
+    assert_eq!((&json["devices"], &json["left_out"]), (&1.into(), &1.into()));
+    world.rollcall(&format!("check ca {LINE}")).exits(2);
+}
+
+#[test]
+fn an_intermediate_that_nobody_holds_is_asked_for_and_completes_the_chain_once_it_is_given() {
+    let world = World::new();
+    fleet(&world);
+    let chain = world.read("fleet/dev-00.chain.pem");
+    let (leaf, _) = chain.split_once("-----END CERTIFICATE-----\n").expect("a leaf");
+    world.write("leaf.pem", format!("{leaf}-----END CERTIFICATE-----\n"));
+    let asked = "check leaf.pem --verified ca/root.pem --fix-to whole.pem";
+    let said = world.rollcall(asked).exits(3);
+    assert!(
+        said.stdout.contains("--ca FILE") && !world.files(".").contains(&"whole.pem".to_owned()),
+        "{said}"
+    );
+    world.rollcall(&format!("{asked} --ca ca/intermediate-1.pem")).exits(3);
+    assert_eq!(verdict(&world.rollcall("check whole.pem --verified ca/root.pem").exits(0)), "accept");
+}
+
+#[test]
+fn text_in_utf_16_is_read_and_json_in_the_place_of_a_chain_is_told() {
+    let world = World::new();
+    fleet(&world);
+    let wide = |text: String| -> Vec<u8> {
+        [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+    };
+    world.write("wide.pem", wide(world.read("fleet/dev-00.chain.pem")));
+    world.rollcall(&format!("check wide.pem {LINE}")).exits(0);
+    world.write("wide.json", wide("[]".to_owned()));
+    let said = world.rollcall(&format!("check wide.json {LINE}")).exits(2);
+    assert!(said.stderr.contains("--instance"), "{said}");
+    world.rollcall("check wide.pem --verified ca/root.pem --instance wide.json").exits(3);
 }
 
 fn findings(json: &Value) -> &[Value] {
@@ -244,14 +373,16 @@ fn a_fleet_is_counted_and_its_bad_devices_are_listed_only_if_asked_for() {
 fn a_manifest_says_who_is_who_and_a_missing_file_is_a_finding() {
     let world = World::new();
     fleet(&world);
-    let manifest =
-        "chain,registration_id\nfleet/dev-00.chain.pem,dev-00\nfleet/dev-01.chain.pem,other\nnowhere.pem,x\n";
+    let manifest = "chain,registration_id\nfleet/dev-00.chain.pem,dev-00\nfleet/dev-01.chain.pem,other\nnowhere.pem,x\n\
+         fleet/dev-02.key.pem,dev-02\n";
     world.write("devices.csv", manifest);
     let json = world.rollcall(&format!("check devices.csv {LINE} --json")).exits(3).json();
-    assert_eq!((&json["devices"], &json["accepted"], &json["unreadable"]), (&3.into(), &1.into(), &1.into()));
+    assert_eq!((&json["devices"], &json["accepted"], &json["unreadable"]), (&4.into(), &1.into(), &2.into()));
     assert_eq!(json["verdicts"]["cn-mismatch"], 1);
     let codes: Vec<&str> = findings(&json).iter().filter_map(|f| f["code"].as_str()).collect();
-    assert!(codes.contains(&"file-unreadable") && codes.contains(&"cn-mismatch"), "{codes:?}");
+    for code in ["file-unreadable", "key-exposed", "cn-mismatch"] {
+        assert!(codes.contains(&code), "{code} in {codes:?}");
+    }
 }
 
 #[test]
@@ -313,6 +444,18 @@ fn an_instance_is_read_from_a_running_service_and_a_canary_agrees() {
     );
     let bad = canary("fleet/dev-08.chain.pem", "fleet/dev-08.key.pem", LINE).exits(3).json();
     assert_eq!((&bad["verdict"], &bad["live"]["agrees"]), (&"reject".into(), &true.into()), "{bad}");
+    // An unknown id scope is refused as an unknown chain is.
+    let elsewhere = format!(
+        "check fleet/dev-02.chain.pem --key fleet/dev-02.key.pem {LINE} --live --host localhost --port {} \
+         --id-scope 0ne00FFFFFF --trust-root {}",
+        mock.mqtts_port(),
+        mock.trust_root
+    );
+    assert_eq!(verdict(&world.rollcall(&elsewhere).exits(3)), "reject");
+    let said = world.rollcall(&format!("{elsewhere} --json")).exits(3).json();
+    assert_eq!((&said["verdict"], &said["reason"]), (&"reject".into(), &"live".into()));
+    assert!(said["findings"][0]["fix"].as_str().is_some_and(|fix| fix.contains("id scope")), "{said}");
+    world.rollcall(&format!("{elsewhere} --at 2027-01-01")).exits(2);
     // The instance has another group than we are told: a finding about the prediction.
     let told = "--verified ca/root.pem --group line=ca/intermediate-1.pem:disabled";
     let differs = canary("fleet/dev-01.chain.pem", "fleet/dev-01.key.pem", told).exits(3).json();

@@ -17,7 +17,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("ca upload", "--cert --verified"),
     ("ca code", ""),
     ("ca verify", "--key --cert --verification-cert"),
-    ("ca prove", "--code --cert --ca --key --out --check --at"),
+    ("ca prove", "--code --cert --ca --key --out --force --check --at"),
     ("ca list", ""),
     ("ca show", ""),
     ("ca delete", "--yes"),
@@ -80,7 +80,7 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "check",
         "--each --key --password-file --registration-id --verified --ca --group --instance --from-service --at --from --to \
-         --margin --purpose client any --profile standard constrained --knob --fix-to --strict --format text json sarif \
+         --margin --purpose client any --profile standard constrained --knob --fix-to --force --strict --format text json sarif \
          junit --json --list --host --port --id-scope --transport --tls --timeout --live --endpoint --trust-root",
     ),
     ("explain", "--json codes diagnostics defects verdicts knobs faults exits"),

@@ -2,7 +2,7 @@
 //! on top of them show it. Letter case and underscores in keys do not matter: `isVerified` is `is_verified`.
 
 use serde_json::{Map, Value};
-use sim_dps::certificates::read_uploaded;
+use sim_dps::certificates::{read_uploaded, sha1_hex};
 use sim_identity::Certificate;
 use sim_identity::preflight::CaState;
 use sim_protocol::{EnrollmentGroupId, RegistrationId};
@@ -30,6 +30,8 @@ pub(super) struct Ca {
     /// SHA-1, hexadecimal.
     pub(super) thumbprint: String,
     pub(super) subject: String,
+    /// Whether it says that it is verified, or that it is not.
+    pub(super) is_told: bool,
 }
 
 /// An enrollment group for X.509.
@@ -149,8 +151,15 @@ fn ca(fields: &Fields, properties: &Fields) -> Result<Ca, String> {
     if certificate.is_none() && thumbprint.is_empty() {
         return Err(format!("CA certificate `{name}` has neither content nor thumbprint"));
     }
+    let own = certificate.as_ref().map(|certificate| sha1_hex(certificate.der()).to_ascii_uppercase());
+    if let Some(own) = own.filter(|own| !thumbprint.is_empty() && *own != thumbprint) {
+        return Err(format!(
+            "CA certificate `{name}` contradicts itself: its thumbprint is {thumbprint}, that of its content {own}"
+        ));
+    }
     let subject = properties.text("subject").unwrap_or("no subject").to_owned();
-    Ok(Ca { name, state, certificate, thumbprint, subject })
+    let is_told = properties.flag("isverified").is_some() || code;
+    Ok(Ca { name, state, certificate, thumbprint, subject, is_told })
 }
 
 fn certificate(text: &str, name: &str) -> Result<Arc<Certificate>, String> {
@@ -277,7 +286,14 @@ pub(super) fn own_ca(value: &Value) -> Result<Document, String> {
         }
     };
     let certificate = Some(certificate(text, &name)?);
-    Ok(Document::Ca(Ca { name, state, certificate, thumbprint: String::new(), subject: String::new() }))
+    Ok(Document::Ca(Ca {
+        name,
+        state,
+        certificate,
+        thumbprint: String::new(),
+        subject: String::new(),
+        is_told: true,
+    }))
 }
 
 /// One group of a `rollcall.instance/1`.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sim_dps::shell::{JournalFault, Kept, read_state};
+use sim_identity::files;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -18,6 +19,8 @@ const LARGEST: u64 = 1 << 30;
 const STATE_FILE: &[u8] = b"redb";
 /// Our own form.
 const OWN: &str = "rollcall.instance/1";
+/// All groups, as `rollcall group list` prints them.
+const GROUPS: &str = "rollcall.group-list/1";
 
 /// Takes in one file.
 pub(super) fn read(path: &Path, builder: &mut Builder) -> Result<(), Failure> {
@@ -30,6 +33,7 @@ pub(super) fn read(path: &Path, builder: &mut Builder) -> Result<(), Failure> {
         return state_file(path, &shown, builder);
     }
     file.take(LARGEST).read_to_end(&mut bytes).map_err(|error| fault(&error))?;
+    let bytes = files::as_utf8(&bytes).into_owned();
     let text = String::from_utf8(bytes).map_err(|error| {
         let (line, column) = place(error.as_bytes(), error.utf8_error().valid_up_to());
         unknown(&shown, line, column, "it is neither JSON nor the state file of a mock")
@@ -59,6 +63,7 @@ fn state_file(path: &Path, shown: &str, builder: &mut Builder) -> Result<(), Fai
         })
     })?;
     builder.known.instance.registrations = Some(registrations);
+    builder.known.instance.enrollments_known = true;
     taken
 }
 
@@ -100,9 +105,13 @@ fn json(text: &str, shown: &str, builder: &mut Builder) -> Result<(), Failure> {
     let whole: &RawValue = serde_json::from_str(text).map_err(syntax)?;
     let items: Vec<(&RawValue, Reader)> = if whole.get().starts_with('[') {
         let items: Vec<&RawValue> = serde_json::from_str(text).map_err(syntax)?;
+        builder.empty_list |= items.is_empty();
         items.into_iter().map(|item| (item, Document::of as Reader)).collect()
     } else if whole.get().starts_with('{') {
         let envelope: Envelope<'_> = serde_json::from_str(text).map_err(syntax)?;
+        let told = envelope.schema.as_deref();
+        builder.known.instance.enrollments_known |=
+            told.is_some_and(|schema| [OWN, GROUPS].contains(&schema));
         of_envelope(whole, envelope)
     } else {
         return Err(unknown(shown, 1, 1, "it is neither a list nor an object"));

@@ -5,11 +5,14 @@ use crate::check::inputs::{certificates, name};
 use crate::exit::Failure;
 use sim_identity::Certificate;
 use sim_identity::files::FileContents;
-use sim_identity::preflight::{CaState, UploadedCa};
+use sim_identity::preflight::{CaState, Code, Finding, UploadedCa};
 use sim_protocol::EnrollmentGroupId;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// Subjects that are named in one message.
+const SHOWN: usize = 3;
 
 /// An enrollment group and its certificate: `NAME=FILE`, or `NAME=FILE:disabled`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +43,48 @@ impl FromStr for GroupFile {
 /// Takes in what the flags say.
 pub(super) fn read(given: &Given, builder: &mut Builder) -> Result<(), Failure> {
     for path in &given.authorities {
-        builder.at_hand.extend(certificates(path)?.certificates);
+        let found = certificates(path)?.certificates;
+        builder.known.spare.extend(found.iter().filter(|certificate| certificate.is_ca()).cloned());
+        builder.at_hand.extend(found);
     }
     for path in &given.verified {
         let FileContents { certificates, findings, .. } = certificates(path)?;
         builder.known.findings.extend(findings);
         builder.at_hand.extend(certificates.iter().cloned());
-        for (i, certificate) in certificates.into_iter().enumerate() {
+        for (i, certificate) in authorities(path, certificates, builder).into_iter().enumerate() {
             verified(builder, Some(ca_name(path, i)), certificate);
         }
     }
     given.groups.iter().try_for_each(|group| take_group(group, builder))
+}
+
+/// Those of a file that can be uploaded CAs. Where there is one certificate, it is what was meant, whatever it is.
+fn authorities(
+    path: &Path,
+    certificates: Vec<Arc<Certificate>>,
+    builder: &mut Builder,
+) -> Vec<Arc<Certificate>> {
+    let all = certificates.clone();
+    let (cas, others): (Vec<_>, Vec<_>) =
+        certificates.into_iter().partition(|c| c.is_ca() || c.is_self_issued());
+    if cas.is_empty() {
+        return all;
+    }
+    let file = name(path);
+    if !others.is_empty() {
+        let subjects: Vec<String> = others.iter().take(SHOWN).map(|c| format!("`{}`", c.subject())).collect();
+        let message =
+            format!("{file}: what is no CA is left out of the verified ones: {}", subjects.join(", "));
+        let fix = "Give the CA certificate alone: a device's certificate is not uploaded.";
+        builder.known.findings.push(Finding::new(Code::PemBundle, message, fix));
+    }
+    if cas.len() > 1 {
+        let count = cas.len();
+        builder.note(format!(
+            "all {count} CA certificates in {file} are taken as verified; an upload takes one certificate"
+        ));
+    }
+    cas
 }
 
 /// A CA by the name of its file; the second of a file is `NAME (2)`, which no reference can mean.

@@ -1,5 +1,6 @@
 //! The flags of `rollcall check`.
 
+use super::fix::refuse_existing;
 use crate::check::instance::{Given, GroupFile};
 use crate::cli::operator::Connection;
 use crate::cli::register::{Tls, Transport, some_time};
@@ -21,23 +22,29 @@ Examples:
   rollcall check device.pem --from-service --endpoint https://127.0.0.1:8443
   rollcall check device.pem --key device.key --instance cas.json \\
       --live --host localhost --id-scope 0ne00000001
-  rollcall mint fleet … --stdout | rollcall check --each - --verified root.pem --group line-a=int.pem";
+  rollcall mint fleet … --stdout \\
+      | rollcall check --each - --verified root.pem --group line-a=int.pem";
 
 const NOTES: &str = "\
-The state of an instance as the Azure CLI prints it (its extension azure-iot has the second and third):
-  az iot dps certificate list -o json --dps-name NAME -g GROUP > cas.json
-  az iot dps enrollment-group list -o json --dps-name NAME -g GROUP > groups.json
-  az iot dps enrollment list -o json --dps-name NAME -g GROUP > enrollments.json
+The state of an instance as the Azure CLI prints it; the second and third are in its extension
+azure-iot, D and G stand for the names of the instance and its resource group:
+  az iot dps certificate list -o json --dps-name D -g G > cas.json
+  az iot dps enrollment-group list -o json --dps-name D -g G > groups.json
+  az iot dps enrollment list -o json --dps-name D -g G > devices.json
 --instance takes these, what `rollcall ca list`, `group list` and `enrollment list` print with --json, \
 and the state file of a mock. The service lists CA certificates without their content: give the files \
 that were uploaded with --ca, unless the devices send them.
 
-The first line of standard output is `accept` or `reject`, and nothing else.
-Exit statuses: 0 accepted, 3 refused (with --strict: or a warning), 2 for what cannot be read.";
+In a directory of files REGISTRATION-ID.chain.pem, as `mint fleet` writes them, each device registers \
+under that id; in other directories files that hold CA certificates alone are left out.
+
+The first line of standard output is `accept` or `reject`, and nothing else; the exit status says the same.
+Exit statuses: 0 accepted, 3 refused, 2 for what cannot be read. With --strict a warning is enough for 3; \
+so is, in a batch, a file that cannot be read.";
 
 /// `rollcall check`.
 #[derive(Args, Clone, Debug)]
-#[command(before_long_help = EXAMPLES, after_long_help = NOTES)]
+#[command(before_long_help = EXAMPLES, after_long_help = NOTES, mut_arg("dry_run", |arg| arg.hide(true)))]
 pub struct CheckArgs {
     /// The chain: the first file may hold the leaf and what the device sends after it, further files are sent after
     /// that; - is standard input. A directory, a manifest (.csv, .jsonl), several files with --each, and the stream of
@@ -62,9 +69,13 @@ pub struct CheckArgs {
     /// What is asked.
     #[command(flatten)]
     pub question: QuestionArgs,
-    /// Write the corrected chain, where reordering, dropping or completing suffices
+    /// Write the corrected chain of one device, where reordering, dropping or completing suffices; CA certificates
+    /// given with --ca are used for it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub fix_to: Option<PathBuf>,
+    /// Let --fix-to replace a file that exists
+    #[arg(long, requires = "fix_to", help_heading = "Output")]
+    pub force: bool,
     /// Count warnings as errors
     #[arg(long, help_heading = "Output")]
     pub strict: bool,
@@ -96,8 +107,8 @@ pub struct InstanceArgs {
     /// A CA certificate that is uploaded and verified; can be repeated
     #[arg(long, value_name = "FILE")]
     pub verified: Vec<PathBuf>,
-    /// A CA certificate that the instance may hold: puts content to what an export lists by thumbprint alone; can be
-    /// repeated
+    /// A CA certificate that the instance may hold: puts content to what an export lists by thumbprint alone, and
+    /// completes chains; can be repeated
     #[arg(long, value_name = "FILE")]
     pub ca: Vec<PathBuf>,
     /// An enrollment group on a CA certificate; `:disabled` after the file if it is; can be repeated
@@ -116,10 +127,10 @@ pub struct InstanceArgs {
 #[command(next_help_heading = "Question")]
 pub struct QuestionArgs {
     /// As of when: RFC 3339, or a date [default: now]
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = existing_moment)]
     pub at: Option<OffsetDateTime>,
     /// First moment of the rollout
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = existing_moment)]
     pub from: Option<OffsetDateTime>,
     /// Last moment of the rollout; a date is its last second
     #[arg(long, value_name = "TIME", value_parser = last_moment)]
@@ -127,7 +138,7 @@ pub struct QuestionArgs {
     /// How long after that an expiry is still worth a warning
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = parse_margin)]
     pub margin: Duration,
-    /// What the chain is for; `any` leaves extended key usage aside
+    /// What the chain is for; `any` leaves extended key usage aside where no group or enrollment is asked for
     #[arg(long, value_enum, default_value_t = Use::Client)]
     pub purpose: Use,
     /// What the device has room for; `constrained` is 4 KB of chain
@@ -204,20 +215,35 @@ fn group(text: &str) -> Result<GroupFile, String> {
     Ok(GroupFile { name, file: file.into(), enabled })
 }
 
+/// A moment; says of a date that is written well whether it is the calendar that does not have it.
+fn existing_moment(text: &str) -> Result<OffsetDateTime, String> {
+    let day = text.split(['T', 't', ' ']).next().unwrap_or_default();
+    let parts: Vec<&str> = day.split('-').collect();
+    let digits = parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    let is_written_well = digits && parts.iter().map(|part| part.len()).eq([4, 2, 2]);
+    moment(text).map_err(|fault| match is_written_well && moment(day).is_err() {
+        true => format!("there is no such day as {day}"),
+        false => fault,
+    })
+}
+
 fn last_moment(text: &str) -> Result<OffsetDateTime, String> {
-    let first = moment(text)?;
+    let first = existing_moment(text)?;
     let is_date = !text.contains(['T', 't', ' ']);
     Ok(if is_date { first + time::Duration::seconds(86_399) } else { first })
 }
 
 fn parse_margin(text: &str) -> Result<Duration, String> {
-    sim_protocol::duration::parse_duration(text).map_err(|fault| fault.to_string())
+    sim_protocol::duration::parse_duration(text)
+        .map_err(|fault| format!("{fault}; the units are ms, s, m, h and d: write 90d or 12h"))
 }
 
 fn knob(text: &str) -> Result<(Knob, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     let (name, value) = (name.trim(), value.trim());
-    Rules::default().set(name, value).map_err(|fault| fault.to_string())?;
+    Rules::default()
+        .set(name, value)
+        .map_err(|fault| format!("{fault}; `rollcall explain knobs` tells of all"))?;
     let knob = Knob::ALL.into_iter().find(|knob| knob.name() == name).ok_or("there is no such knob")?;
     Ok((knob, value.to_owned()))
 }
@@ -250,6 +276,16 @@ impl CheckArgs {
             return Err(Failure::usage("--live was given, and nobody to talk to").advise(
                 "Add --host, --id-scope and --key for one real registration, or --from-service to read the instance.",
             ));
+        }
+        let QuestionArgs { at, from, to, .. } = &self.question;
+        if self.canary.host.is_some() && [at, from, to].into_iter().any(Option::is_some) {
+            return Err(Failure::usage(
+                "a real registration is made now, and the question is for another moment",
+            )
+            .advise("Leave --at, --from and --to out, or check without --host."));
+        }
+        if let Some(path) = &self.fix_to {
+            refuse_existing(path, self.force)?;
         }
         if let (Some(from), Some(to)) = (self.question.from, self.question.to)
             && from > to
@@ -335,6 +371,8 @@ mod tests {
             "a.pem --knob leaf-v1=maybe",
             "a.pem --knob leaf-v9=refuse",
             "a.pem --margin 90",
+            "a.pem --force",
+            "a.pem --at 2026-11-31",
             "a.pem --json --format junit",
             "a.pem --host h --id-scope s --key k",
             "a.pem --host h --id-scope s --live",
@@ -342,7 +380,13 @@ mod tests {
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }
-        for line in ["a.pem --live", "a.pem --dry-run", "a.pem --from 2026-07-01 --to 2026-06-01"] {
+        for line in [
+            "a.pem --live",
+            "a.pem --dry-run",
+            "a.pem --from 2026-07-01 --to 2026-06-01",
+            "a.pem --key k --live --host h --id-scope s --at 2026-06-01",
+            "a.pem --key k --live --host h --id-scope s --to 2026-06-01",
+        ] {
             assert!(parsed(line).expect(line).refuse_contradictions().is_err(), "{line}");
         }
     }

@@ -4,11 +4,12 @@
 use super::fix;
 use super::live::Canary;
 use super::text::hex;
-use super::view::{Element, View, date, word};
-use crate::check::{Summary, Tally};
+use super::view::{Element, Ending, View, date, word};
+use crate::check::{Summary, Tally, reason};
+use crate::exit::Exit;
 use serde::Serialize;
 use serde_json::Value;
-use sim_identity::preflight::{About, Alternative, Change, Code, Examination, Finding, Repair};
+use sim_identity::preflight::{About, Alternative, Change, Finding, Repair};
 use sim_identity::verdict::{DeadEnd, Verdict};
 use std::collections::BTreeMap;
 
@@ -19,11 +20,13 @@ pub(super) struct Check {
     pub(super) schema: &'static str,
     /// `accept` or `reject`.
     pub(super) verdict: &'static str,
-    /// The name of the verdict: `accept`, `no-verified-ca` and so on; `rollcall explain verdicts` lists them.
+    /// The name of the verdict: `accept`, `no-verified-ca` and so on, `rollcall explain verdicts` lists them; or what
+    /// refuses a chain with a good verdict: `key-mismatch`, `expires-in-window`, `strict` for a warning with --strict, `live` for one real
+    /// registration that was refused.
     pub(super) reason: &'static str,
     /// What it means, in a sentence or two.
     pub(super) sentence: String,
-    /// Whether the program ends as refused; with --strict a warning is enough.
+    /// Whether `verdict` is `reject`.
     pub(super) failed: bool,
     /// Where the chain came from.
     pub(super) source: String,
@@ -51,8 +54,10 @@ pub(super) struct Check {
     pub(super) unknowns: Vec<Unknown>,
     /// The chain as it should be sent; null where it is so already, or cannot be repaired.
     pub(super) repair: Option<Corrected>,
-    /// The command that asks OpenSSL the same.
-    pub(super) openssl: String,
+    /// The command that asks OpenSSL the same; null where the files are none that it reads.
+    pub(super) openssl: Option<String>,
+    /// Why there is no such command; null where there is.
+    pub(super) openssl_left_out: Option<String>,
     /// What one real registration came to; null without --live.
     pub(super) live: Option<Live>,
 }
@@ -212,16 +217,11 @@ pub(super) struct Live {
 
 /// What there is beside the examination.
 pub(super) struct More<'a> {
-    pub(super) failed: bool,
+    pub(super) ending: &'a Ending,
     pub(super) instance: &'a [Finding],
-    pub(super) openssl: String,
+    pub(super) openssl: Result<String, String>,
     pub(super) written_to: Option<String>,
     pub(super) canary: Option<&'a Canary>,
-}
-
-/// The verdict's name, or why there is no connection to be judged on.
-fn reason(examination: &Examination) -> &'static str {
-    if examination.key_is_wrong() { Code::KeyMismatch.as_str() } else { examination.judgement.verdict.name() }
 }
 
 /// The result for one chain.
@@ -229,12 +229,17 @@ pub(super) fn one(view: View<'_>, more: More<'_>) -> Check {
     let examination = &view.examined.examination;
     let verdict = &examination.judgement.verdict;
     let path = view.path();
+    let overruled = more.ending.overruled.as_ref();
+    let (openssl, openssl_left_out) = match more.openssl {
+        Ok(command) => (Some(command), None),
+        Err(reason) => (None, Some(reason)),
+    };
     Check {
         schema: "rollcall.check/1",
-        verdict: word(examination.is_accepted()),
-        reason: reason(examination),
-        sentence: view.sentence(&path),
-        failed: more.failed,
+        verdict: more.ending.word(),
+        reason: overruled.map_or_else(|| reason(examination), |(reason, _)| *reason),
+        sentence: overruled.map(|(_, why)| format!("{why}. ")).unwrap_or_default() + &view.sentence(&path),
+        failed: more.ending.exit != Exit::Good,
         source: view.examined.label.clone(),
         registration_id: examination.registration_id.as_ref().map(|id| id.as_str().to_owned()),
         at: date(view.question.at),
@@ -248,7 +253,8 @@ pub(super) fn one(view: View<'_>, more: More<'_>) -> Check {
         next_change: examination.next_change.as_ref().map(next),
         unknowns: examination.alternatives.iter().map(unknown).collect(),
         repair: examination.repair.as_ref().map(|repair| corrected(repair, more.written_to)),
-        openssl: more.openssl,
+        openssl,
+        openssl_left_out,
         live: more.canary.map(live),
     }
 }
@@ -359,9 +365,11 @@ fn live(canary: &Canary) -> Live {
 pub(super) struct Batch<'a> {
     /// `rollcall.check-batch/1`.
     schema: &'static str,
-    /// `accept` if every device is let in, else `reject`.
+    /// `accept` if every device is let in, and with --strict none has a warning; else `reject`.
     verdict: &'static str,
-    /// Whether the program ends as refused; with --strict a warning is enough.
+    /// `strict` where only --strict rejects; null where the devices decide.
+    reason: Option<&'static str>,
+    /// Whether `verdict` is `reject`.
     failed: bool,
     /// As of when, RFC 3339.
     at: String,
@@ -371,10 +379,14 @@ pub(super) struct Batch<'a> {
     accepted: u64,
     /// Those that are not, and could be read.
     refused: u64,
-    /// Those that are let in and have a warning.
+    /// Those that are let in and have a warning, and nothing worse.
     with_warnings: u64,
+    /// Those that are let in and have an error all the same.
+    with_errors: u64,
     /// Those whose files could not be read.
     unreadable: u64,
+    /// Files of a directory that hold CA certificates alone; they are not among the devices.
+    left_out: u64,
     /// Devices by the name of their verdict.
     verdicts: &'a BTreeMap<&'static str, u64>,
     /// Devices by the enrollment that takes them.
@@ -437,18 +449,21 @@ pub(super) fn batch<'a>(
     listed: &'a [Refused],
     instance: &[Finding],
     at: i64,
-    failed: bool,
+    ending: &Ending,
 ) -> Batch<'a> {
     Batch {
         schema: "rollcall.check-batch/1",
-        verdict: word(all_accepted(summary)),
-        failed,
+        verdict: ending.word(),
+        reason: ending.overruled.as_ref().map(|(reason, _)| *reason),
+        failed: ending.exit != Exit::Good,
         at: date(at),
         devices: summary.devices,
         accepted: summary.accepted,
         refused: refused(summary),
         with_warnings: summary.with_warnings,
+        with_errors: summary.with_errors,
         unreadable: summary.unreadable,
+        left_out: summary.left_out,
         verdicts: &summary.verdicts,
         entries: &summary.entries,
         issuers: &summary.issuers,

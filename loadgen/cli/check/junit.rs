@@ -1,9 +1,10 @@
 //! JUnit XML: a test case for each chain. A refused one fails, with what was found.
 
 use super::document::Refused;
-use crate::check::Examined;
+use super::view::Ending;
+use crate::check::{Examined, reason};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
-use sim_identity::preflight::{Finding, Severity};
+use sim_identity::preflight::Finding;
 
 /// Test cases of chains that are let in; refused ones are kept as long as there is room for twice as many.
 const MOST_CASES: usize = 20_000;
@@ -14,24 +15,32 @@ pub(super) struct Collector {
     left_out: u64,
     /// Whether a warning fails a test case.
     strict: bool,
+    /// Whether all test cases pass.
+    passes: bool,
 }
 
 impl Collector {
     pub(super) fn new(strict: bool) -> Self {
-        Collector { suite: TestSuite::new("rollcall check"), left_out: 0, strict }
+        Collector { suite: TestSuite::new("rollcall check"), left_out: 0, strict, passes: true }
     }
 
-    /// Takes in one chain.
-    pub(super) fn take(&mut self, examined: &Examined) {
+    /// Takes in one chain; `overruled` is what refuses it although the verdict lets it in: a name, and why.
+    pub(super) fn take(&mut self, examined: &Examined, overruled: Option<&(&'static str, String)>) {
         let examination = &examined.examination;
         let findings = &examination.findings;
-        let warned = self.strict && examination.worst().is_some_and(|worst| worst >= Severity::Warning);
-        let status = match examination.is_accepted() && !warned {
-            true => TestCaseStatus::success(),
-            false => failed(examination.judgement.verdict.name(), &described(findings)),
+        let warned = warned(findings).filter(|_| self.strict).map(|codes| ("strict", codes));
+        let overruled = overruled.cloned().or(warned);
+        let refused = match overruled {
+            _ if !examination.is_accepted() => Some((reason(examination), reason(examination).to_owned())),
+            overruled => overruled,
+        };
+        let passed = refused.is_none();
+        let status = match refused {
+            None => TestCaseStatus::success(),
+            Some((kind, message)) => failed(kind, &message, &described(findings)),
         };
         let mut case = TestCase::new(examined.label.as_str(), status);
-        if examination.is_accepted() && !warned && !findings.is_empty() {
+        if passed && !findings.is_empty() {
             case.set_system_out(described(findings));
         }
         self.add(case);
@@ -46,6 +55,7 @@ impl Collector {
 
     fn add(&mut self, mut case: TestCase) {
         let passed = matches!(case.status, TestCaseStatus::Success { .. });
+        self.passes &= passed;
         let room = if passed { MOST_CASES } else { 2 * MOST_CASES };
         if self.suite.test_cases.len() >= room {
             self.left_out += 1;
@@ -55,15 +65,25 @@ impl Collector {
         self.suite.add_test_case(case);
     }
 
-    /// The document; `failure` says what fails beyond the chains.
-    pub(super) fn xml(mut self, instance: &[Finding]) -> Result<String, quick_junit::SerializeError> {
+    /// The document, with what is wrong with the instance; `ending` is that of the program, and where no test case
+    /// accounts for it, what devices have in common does.
+    pub(super) fn xml(
+        mut self,
+        instance: &[Finding],
+        ending: &Ending,
+    ) -> Result<String, quick_junit::SerializeError> {
         if self.left_out > 0 {
             let left_out =
                 format!("{} further chains are left out; `--format json` counts all", self.left_out);
             self.suite.set_system_err(left_out);
         }
-        if !instance.is_empty() {
+        if let Some(codes) = warned(instance).filter(|_| self.strict) {
+            self.add(TestCase::new("the instance", failed("strict", &codes, &described(instance))));
+        } else if !instance.is_empty() {
             self.suite.set_system_out(described(instance));
+        }
+        if let Some((kind, why)) = ending.overruled.as_ref().filter(|_| self.passes) {
+            self.add(TestCase::new("the batch", failed(kind, why, why)));
         }
         let mut report = Report::new("rollcall check");
         report.add_test_suite(self.suite);
@@ -71,9 +91,16 @@ impl Collector {
     }
 }
 
-fn failed(verdict: &'static str, description: &str) -> TestCaseStatus {
+/// The codes of what a strict check refuses; none where there is no warning.
+fn warned(findings: &[Finding]) -> Option<String> {
+    let codes = super::warnings(findings);
+    let codes: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+    (!codes.is_empty()).then(|| format!("warnings: {}", codes.join(", ")))
+}
+
+fn failed(kind: &'static str, message: &str, description: &str) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-    status.set_message(verdict).set_type(verdict).set_description(description);
+    status.set_message(message).set_type(kind).set_description(description);
     status
 }
 
@@ -94,8 +121,10 @@ mod tests {
             registration_id: None,
             findings,
             next_change: None,
+            window_ends_badly: None,
             alternatives: Vec::new(),
             repair: None,
+            missing: None,
         };
         Examined { label: label.to_owned(), presented: Presented::default(), examination }
     }
@@ -105,21 +134,26 @@ mod tests {
         let finding = |code| Finding::new(code, "found <it>.", "Fix.");
         for (strict, failures) in [(false, "failures=\"1\""), (true, "failures=\"2\"")] {
             let mut collector = Collector::new(strict);
-            collector.take(&examined("good.pem", Verdict::AcceptIndividual, Vec::new()));
-            collector.take(&examined(
-                "warned.pem",
-                Verdict::AcceptIndividual,
-                vec![finding(Code::ChainOrder)],
-            ));
-            collector.take(&examined("bad.pem", Verdict::NoVerifiedCa, vec![finding(Code::ChainIncomplete)]));
+            collector.take(&examined("good.pem", Verdict::AcceptIndividual, Vec::new()), None);
+            collector.take(
+                &examined("warned.pem", Verdict::AcceptIndividual, vec![finding(Code::ChainOrder)]),
+                None,
+            );
+            collector.take(
+                &examined("bad.pem", Verdict::NoVerifiedCa, vec![finding(Code::ChainIncomplete)]),
+                None,
+            );
             let device = Refused { source: "x.pem".into(), reason: "unreadable", message: "m".into() };
             collector.unreadable(&device);
-            let xml = collector.xml(&[]).expect("XML");
+            let xml = collector
+                .xml(&[], &Ending { exit: crate::exit::Exit::Refused, overruled: None })
+                .expect("XML");
             for part in
                 ["tests=\"4\"", failures, "errors=\"1\"", "error[chain-incomplete]", "found &lt;it&gt;."]
             {
                 assert!(xml.contains(part), "{part} in {xml}");
             }
+            assert_eq!(xml.contains("message=\"warnings: chain-order\""), strict, "{xml}");
         }
     }
 }

@@ -98,7 +98,7 @@ fn predicted(verdict: &Verdict) -> String {
     }
 }
 
-/// What differs, as a finding about our rules.
+/// What differs, as a finding.
 fn difference(verdict: &Verdict, outcome: &Outcome) -> Option<Finding> {
     if agrees(verdict, outcome) {
         return None;
@@ -106,10 +106,14 @@ fn difference(verdict: &Verdict, outcome: &Outcome) -> Option<Finding> {
     let finding = Finding::new(
         Code::LiveDifference,
         format!("predicted was {}; the service says: {}", predicted(verdict), register::sentence(outcome)),
-        Code::LiveDifference.fix(),
+        FIX,
     );
     Some(finding)
 }
+
+/// What to rule out before a rule of ours is to blame: the service refuses a wrong id scope as it does a chain.
+const FIX: &str = "Check the id scope first: a wrong one is refused as an unknown chain is. Then read the instance's state \
+                   again, with --from-service or a new export. If the difference stays, report it: a rule of ours is wrong.";
 
 /// Whether an outcome is what the verdict predicts. Codes and texts are compared, not only whether the device is in.
 fn agrees(verdict: &Verdict, outcome: &Outcome) -> bool {

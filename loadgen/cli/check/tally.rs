@@ -1,8 +1,8 @@
 //! A batch for people to read: counts, the commonest findings, what changes next. Never a line for each device.
 
-use super::document::{Refused, all_accepted, commonest, rate, refused};
+use super::document::{Refused, commonest, rate, refused};
 use super::text;
-use super::view::{date, shown, word};
+use super::view::{Ending, date, shown};
 use crate::check::Summary;
 use crate::cli::prose::{Paint, Tone, hanging, wrapped};
 use sim_identity::preflight::Finding;
@@ -23,24 +23,25 @@ pub(super) struct Beside<'a> {
     pub(super) instance: &'a [Finding],
     /// Refused devices, if they were asked for.
     pub(super) listed: Option<&'a [Refused]>,
-    /// Warnings count as errors, and there are some.
-    pub(super) strict: bool,
+    /// How the check ends.
+    pub(super) ending: &'a Ending,
 }
 
 /// The whole text; its first line is the verdict.
 pub(super) fn batch(summary: &Summary, beside: &Beside<'_>, paint: Paint) -> String {
-    let accepted = all_accepted(summary);
-    let tone = if accepted { Tone::Good } else { Tone::Bad };
     let unreadable = match summary.unreadable {
         0 => String::new(),
         count => format!(", {} unreadable", number(count)),
     };
+    let overruled = beside.ending.overruled.as_ref().map(|(_, why)| format!("{}\n", wrapped("", why)));
     let mut parts = vec![format!(
-        "{}\n{} devices: {} let in ({} with warnings), {} refused{unreadable}; {} devices/s",
-        paint.say(tone, word(accepted)),
+        "{}\n{}{} devices: {} let in ({} with warnings, {} with errors), {} refused{unreadable}; {} devices/s",
+        text::first_line(beside.ending, paint),
+        overruled.unwrap_or_default(),
         number(summary.devices),
         number(summary.accepted),
         number(summary.with_warnings),
+        number(summary.with_errors),
         number(refused(summary)),
         number(rounded(rate(summary))),
     )];
@@ -59,9 +60,6 @@ pub(super) fn batch(summary: &Summary, beside: &Beside<'_>, paint: Paint) -> Str
         parts.push(format!("next change: {}, when the verdict on {subject} becomes another", date(at)));
     }
     parts.push(beside.listed.map(|listed| list(listed, summary, paint)).unwrap_or_default());
-    if beside.strict {
-        parts.push(paint.say(Tone::Bad, "--strict: a warning counts as an error, so this ends as refused"));
-    }
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
 }
@@ -193,7 +191,8 @@ mod tests {
                 ..Summary::default()
             };
             let listed = [Refused { source: "a".into(), reason: "invalid-certificate", message: "m".into() }];
-            let beside = Beside { instance: &[], listed: Some(&listed), strict: false };
+            let ending = Ending { exit: crate::exit::Exit::Refused, overruled: None };
+            let beside = Beside { instance: &[], listed: Some(&listed), ending: &ending };
             batch(&summary, &beside, Paint::PLAIN)
         };
         assert_eq!(text(10).lines().count(), text(1_000_000).lines().count());

@@ -1,8 +1,9 @@
 //! One chain for people to read: what the verdict means, the way up as a tree, dead ends, findings, what changes when.
 
 use super::live::Canary;
-use super::view::{Element, State, View, date, shown, word};
+use super::view::{Element, Ending, State, View, date, shown, word};
 use crate::cli::prose::{Paint, Tone, hanging, wrapped};
+use crate::exit::Exit;
 use sim_identity::preflight::{Alternative, CaState, Change, Finding, Role, Severity};
 use sim_identity::verdict::{DeadEnd, Verdict};
 
@@ -10,20 +11,19 @@ use sim_identity::verdict::{DeadEnd, Verdict};
 const MOST_DEAD_ENDS: usize = 8;
 
 /// What there is to tell beside the examination itself.
-#[derive(Default)]
 pub(super) struct Beside<'a> {
     /// Findings about the instance, whatever the chain.
     pub(super) instance: &'a [Finding],
-    /// The equivalent command of OpenSSL.
-    pub(super) openssl: String,
+    /// The equivalent command of OpenSSL, or why there is none.
+    pub(super) openssl: Result<String, String>,
     /// Whether the verified CAs of that command have to be put into a file first.
     pub(super) openssl_needs_file: bool,
     /// What became of --fix-to.
     pub(super) fixed: Option<String>,
     /// What one real registration came to.
     pub(super) canary: Option<&'a Canary>,
-    /// Warnings count as errors, and there are some.
-    pub(super) strict: bool,
+    /// How the check ends.
+    pub(super) ending: &'a Ending,
 }
 
 /// The whole text; its first line is the verdict.
@@ -31,9 +31,10 @@ pub(super) fn one(view: View<'_>, beside: &Beside<'_>, paint: Paint) -> String {
     let examination = &view.examined.examination;
     let accepted = examination.is_accepted();
     let path = view.path();
-    let tone = if accepted { Tone::Good } else { Tone::Bad };
-    let mut parts =
-        vec![format!("{}\n{}", paint.say(tone, word(accepted)), wrapped("", &shown(&view.sentence(&path))))];
+    let mut parts = vec![first_line(beside.ending, paint)];
+    parts.extend(beside.ending.overruled.as_ref().map(|(_, because)| wrapped("", &shown(because))));
+    parts.push(wrapped("", &shown(&view.sentence(&path))));
+    let mut parts = vec![parts.join("\n")];
     let heading =
         if view.path_is_judged() { "path, root on top" } else { "as far as signatures lead, root on top" };
     parts.push(section(heading, &tree(view, &path, paint), paint));
@@ -49,16 +50,22 @@ pub(super) fn one(view: View<'_>, beside: &Beside<'_>, paint: Paint) -> String {
     parts.push(section("not known of the service", &unknown, paint));
     parts.push(section("one real registration", &beside.canary.map(told).unwrap_or_default(), paint));
     parts.push(section("corrected chain", &corrected(view, beside), paint));
-    let mut openssl = vec![format!("  {}", beside.openssl)];
-    if beside.openssl_needs_file {
+    let mut openssl = match &beside.openssl {
+        Ok(command) => vec![format!("  {}", shown(command))],
+        Err(reason) => vec![wrapped("  cannot be asked: ", &shown(reason))],
+    };
+    if beside.openssl_needs_file && beside.openssl.is_ok() {
         openssl.push("  (VERIFIED.pem stands for a file with the verified CAs of the instance)".to_owned());
     }
     parts.push(section("the same question to OpenSSL", &openssl, paint));
-    if beside.strict {
-        parts.push(paint.say(Tone::Bad, "--strict: a warning counts as an error, so this ends as refused"));
-    }
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
+}
+
+/// The word, alone.
+pub(super) fn first_line(ending: &Ending, paint: Paint) -> String {
+    let word = ending.word();
+    paint.say(if ending.exit == Exit::Good { Tone::Good } else { Tone::Bad }, word)
 }
 
 fn section(heading: &str, lines: &[String], paint: Paint) -> String {
@@ -71,11 +78,8 @@ fn section(heading: &str, lines: &[String], paint: Paint) -> String {
 /// The way up as a tree, the top first.
 fn tree(view: View<'_>, path: &[Element], paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
-    let missing = path.last().filter(|top| !view.path_is_judged() && !top.certificate.is_self_issued());
-    if let Some(top) = missing {
-        let key = top.certificate.authority_key_id().map(|id| format!(", key id {}", hex(id)));
-        let issuer = shown(&top.certificate.issuer());
-        lines.push(format!("  {} {issuer}{}", paint.say(Tone::Bad, "(missing)"), key.unwrap_or_default()));
+    if let Some(issuer) = view.missing_issuer(path) {
+        lines.push(format!("  {} {}", paint.say(Tone::Bad, "(missing)"), shown(&issuer)));
     }
     for element in path.iter().rev() {
         let depth = lines.len();
@@ -226,8 +230,10 @@ mod tests {
             registration_id: None,
             findings,
             next_change: None,
+            window_ends_badly: None,
             alternatives,
             repair: None,
+            missing: None,
         };
         let examined = Examined { label: "dev.pem".into(), presented: Presented::default(), examination };
         let question = Question {
@@ -239,8 +245,17 @@ mod tests {
             constrained: false,
             rules: Rules::default(),
         };
+        let exit = if examined.examination.is_accepted() { Exit::Good } else { Exit::Refused };
+        let beside = Beside {
+            instance: &[],
+            openssl: Ok("openssl verify".into()),
+            openssl_needs_file: false,
+            fixed: None,
+            canary: None,
+            ending: &Ending { exit, overruled: None },
+        };
         let view = View { examined: &examined, instance: &Instance::default(), question: &question };
-        one(view, &Beside { openssl: "openssl verify".into(), ..Beside::default() }, Paint::PLAIN)
+        one(view, &beside, Paint::PLAIN)
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! One examined chain beside the instance that it was examined against: what each certificate on its way up is, and
 //! what the verdict means in a sentence.
 
+use super::text::hex;
 use crate::check::Examined;
 use crate::cli::explain::seen;
-use sim_identity::Certificate;
+use crate::cli::read_file;
+use crate::exit::Exit;
 use sim_identity::certificate::NameMatch;
 use sim_identity::preflight::{CaState, Instance, Question, Role};
 use sim_identity::verdict::Verdict;
+use sim_identity::{Certificate, pem};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Certificates that are shown above a leaf where the judge found no path. `ours:` as many as its longest.
@@ -18,6 +22,21 @@ pub(super) struct View<'a> {
     pub(super) examined: &'a Examined,
     pub(super) instance: &'a Instance,
     pub(super) question: &'a Question,
+}
+
+/// How the check ends: the first line, the document and the exit status say the same.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub(super) exit: Exit,
+    /// Where something else than the verdict refuses: its name, and why.
+    pub(super) overruled: Option<(&'static str, String)>,
+}
+
+impl Ending {
+    /// `accept` or `reject`.
+    pub(super) fn word(&self) -> &'static str {
+        word(self.exit == Exit::Good)
+    }
 }
 
 /// A certificate on the way up.
@@ -140,6 +159,14 @@ impl View<'_> {
         other.map_or(State::Unknown, |ca| State::VerifiedAs(ca.name.clone()))
     }
 
+    /// The name and the key id of the certificate that is missing at the top of the path.
+    pub(super) fn missing_issuer(&self, path: &[Element]) -> Option<String> {
+        let judged = self.path_is_judged();
+        let top = &path.last().filter(|top| !judged && !top.certificate.is_self_issued())?.certificate;
+        let key = top.authority_key_id().map(|id| format!(", key id {}", hex(id)));
+        Some(format!("`{}`{}", top.issuer(), key.unwrap_or_default()))
+    }
+
     /// The certificate whose group or CA decided, on the path.
     pub(super) fn deciding(&self, path: &[Element]) -> Option<String> {
         let group = match self.verdict() {
@@ -167,6 +194,18 @@ impl View<'_> {
             return format!(
                 "`{device}` cannot connect: its private key does not belong to its certificate, and the handshake \
                  fails before any chain is judged."
+            );
+        }
+        if let Some(change) =
+            self.examined.examination.fails_in_window().filter(|_| self.verdict().is_admitted())
+        {
+            return format!(
+                "`{device}` is let in as of {}, and no longer before the rollout ends: from {} on it is refused ({}), \
+                 because {}.",
+                date(self.question.at),
+                date(change.at),
+                change.becomes.name(),
+                change.because
             );
         }
         match self.verdict() {
@@ -248,31 +287,50 @@ pub(super) fn date(moment: i64) -> String {
     known.and_then(|m| m.format(form).ok()).unwrap_or_else(|| format!("{moment} s after 1970"))
 }
 
-/// The command that asks OpenSSL the same, as far as it can be asked; `verified` and `chains` are the files given.
-/// Without -partial_chain it refuses every chain whose verified CA is not self-signed.
-pub(super) fn openssl(
-    view: View<'_>,
-    verified: &[std::path::PathBuf],
-    chains: &[std::path::PathBuf],
-) -> String {
+/// The command that asks OpenSSL the same, as far as it can be asked, or why it cannot; `verified` and `chains` are the
+/// files given. Without -partial_chain it refuses every chain whose verified CA is not self-signed.
+pub(super) fn openssl(view: View<'_>, verified: &[PathBuf], chains: &[PathBuf]) -> Result<String, String> {
     let purpose = match view.question.purpose {
         sim_identity::preflight::Purpose::Client => "sslclient",
         sim_identity::preflight::Purpose::Any => "any",
     };
-    let quoted = |path: &std::path::PathBuf| match path.as_os_str() == "-" {
-        true => "CHAIN.pem".to_owned(),
-        false => shell_word(&path.display().to_string()),
-    };
     let trusted: Vec<String> = match verified {
         [] => vec!["VERIFIED.pem".to_owned()],
-        files => files.iter().map(quoted).collect(),
+        files => files.iter().map(|path| openssl_file(path)).collect::<Result<_, _>>()?,
     };
+    let sent = chains.iter().map(|path| openssl_file(path)).collect::<Result<Vec<_>, _>>()?;
     let mut words =
         vec![format!("openssl verify -partial_chain -purpose {purpose} -attime {}", view.question.at)];
     words.extend(trusted.iter().map(|file| format!("-trusted {file}")));
-    words.extend(chains.iter().map(|file| format!("-untrusted {}", quoted(file))));
-    words.extend(chains.first().map(quoted));
-    words.join(" ")
+    words.extend(sent.iter().map(|file| format!("-untrusted {file}")));
+    words.extend(sent.first().cloned());
+    Ok(words.join(" "))
+}
+
+/// A file that `openssl verify` reads by itself, as a word of the shell, or why it does not.
+fn openssl_file(path: &Path) -> Result<String, String> {
+    if path.as_os_str() == "-" {
+        return Err("the chain came by standard input, which cannot be read twice".to_owned());
+    }
+    let file = path.display().to_string();
+    let bytes = read_file(path, "file").map_err(|failure| failure.message)?;
+    let is_pem = pem::is_pem(&bytes);
+    let plain = match is_pem {
+        true => pem::scan(&String::from_utf8_lossy(&bytes)).blocks.iter().flatten().any(|block| {
+            // Those of PKCS#7 are passed over by it.
+            block.label.ends_with("CERTIFICATE")
+        }),
+        false => Certificate::from_der(bytes.as_slice()).is_ok(),
+    };
+    if !plain {
+        return Err(format!(
+            "{file} is neither plain PEM nor one certificate in DER; --fix-to, or `openssl pkcs7 -print_certs` and \
+             `openssl pkcs12 -nokeys`, make PEM of it"
+        ));
+    }
+    // What begins with a dash would be taken for a flag.
+    let file = if file.starts_with('-') { format!("./{file}") } else { file };
+    Ok(shell_word(&file))
 }
 
 /// A word as a shell takes it for one.

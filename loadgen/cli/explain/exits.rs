@@ -37,7 +37,8 @@ const TEXTS: [Text; 8] = [
     (
         Exit::Refused,
         "The service refuses, or `check` says that it would.",
-        "A chain that leads nowhere, a disabled enrollment; with `check --strict`, a warning.",
+        "A chain that leads nowhere, a disabled enrollment; with `check --strict`, a warning; in a batch, \
+         a file that cannot be read.",
         "Run `rollcall check` on the chain: it names the link and what repairs it.",
     ),
     (

@@ -15,6 +15,16 @@ pub(super) fn entries() -> Vec<Entry> {
     judge.chain(mock).collect()
 }
 
+/// The knobs that one word stands for where they are spoken of together.
+pub(super) fn group(word: &str) -> &'static [&'static str] {
+    match word {
+        "algorithms" => &["sha1", "rsa1024", "p521", "ed25519"],
+        "cnRules" | "cn-rules" => &["several-cns", "longest-cn"],
+        "limits" => &["longest-path", "clock-skew"],
+        _ => &[],
+    }
+}
+
 fn entry(name: &str, meaning: &str, values: &str, taken_by: &str, known: &str) -> Entry {
     Entry {
         facts: vec![

@@ -5,7 +5,25 @@ use sim_identity::verdict::Verdict;
 
 /// Every verdict by its name. What the wire says is the judge's own word.
 pub(super) fn entries() -> Vec<Entry> {
-    TEXTS.iter().map(Text::entry).collect()
+    TEXTS.iter().map(Text::entry).chain([reject()]).collect()
+}
+
+/// The word on the first line of `check` for every verdict that keeps a device out.
+fn reject() -> Entry {
+    Entry {
+        causes: vec![
+            "A verdict that keeps the device out, a key of another certificate, an expiry during the rollout; with \
+             --strict a warning."
+                .to_owned(),
+        ],
+        repair: "Read the line after it: it names the verdict; `rollcall explain VERDICT` tells more.".to_owned(),
+        source: vec!["the contract of this program: `rollcall check --help`".to_owned()],
+        ..Entry::new(
+            Kind::Verdict,
+            "reject",
+            "The first line of `check` where a device would not be let in; the exit status is 3 then.",
+        )
+    }
 }
 
 struct Text {

@@ -186,7 +186,8 @@ impl Made {
         let (workshop, hierarchy) = own(defect, seed, now)?;
         let scene = defect.scene(&workshop).map_err(|fault| unprepared(defect, &fault))?;
         let nothing = || {
-            let fault = format!("cannot mint `{defect}`: it is in no certificate, and in no state of the instance");
+            let fault =
+                format!("cannot mint `{defect}`: it is in no certificate, and in no state of the instance");
             Failure::usage(fault).advise(format!("See `rollcall explain {defect}` for what it is."))
         };
         let scene = Arc::new(scene.ok_or_else(nothing)?);

@@ -15,7 +15,8 @@ use sim_operator::Replacement;
 use sim_protocol::CaName;
 use sim_protocol::resource::CertificateResponse;
 use std::path::{Path, PathBuf};
-use time::OffsetDateTime;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
+use time::{OffsetDateTime, UtcOffset};
 
 /// The form of one CA certificate.
 const SCHEMA: &str = "rollcall.ca/1";
@@ -95,6 +96,9 @@ pub enum CaVerb {
         /// Where to write it [default: standard output]
         #[arg(long, value_name = "FILE", conflicts_with = "check")]
         out: Option<PathBuf>,
+        /// Let --out replace a file that exists
+        #[arg(long, requires = "out")]
+        force: bool,
         /// A verification certificate made elsewhere: say whether it would be taken, and all that is wrong with it
         #[arg(long, value_name = "FILE")]
         check: Option<PathBuf>,
@@ -122,10 +126,11 @@ pub enum CaVerb {
 /// Runs `rollcall ca`.
 pub async fn run(args: CaArgs, output: Output) -> Result<Exit, Failure> {
     let CaArgs { connection, verb } = args;
-    if let CaVerb::Prove { code, cert, key, out, check, at } = &verb {
+    if let CaVerb::Prove { code, cert, key, out, force, check, at } = &verb {
         let output = connection.output(output);
         return match (key, check) {
-            (Some(key), _) => offline(code, cert, key, out.as_deref(), output).map(|()| Exit::Good),
+            (Some(key), _) => offline(code, cert, key, out.as_deref().map(|path| (path, *force)), output)
+                .map(|()| Exit::Good),
             (None, Some(file)) => proof_check::check(code, file, cert, at.unwrap_or_else(now), output),
             (None, None) => Err(Failure::usage("cannot prove possession: nothing to prove it with")
                 .advise("Give --key, or --check.")),
@@ -218,8 +223,8 @@ async fn show(session: &Session, name: &CaName) -> Result<(), Failure> {
         ("state", state(&record)),
         ("subject", properties.subject.clone()),
         ("thumbprint", properties.thumbprint.clone()),
-        ("expiry", properties.expiry.clone()),
-        ("updated", properties.updated.clone()),
+        ("expiry", date(&properties.expiry)),
+        ("updated", date(&properties.updated)),
         ("etag", record.etag.clone()),
     ];
     shown.extend(properties.verification_code.clone().map(|code| ("code", code)));
@@ -233,9 +238,16 @@ fn state(record: &CertificateResponse) -> String {
     format!("{state}{pending}")
 }
 
+/// A moment as the service writes it, RFC 3339 with an offset or RFC 2822, in RFC 3339 and UTC; other text as it is.
+fn date(text: &str) -> String {
+    let read = OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(text, &Rfc2822)).ok();
+    let shown = read.and_then(|moment| moment.to_offset(UtcOffset::UTC).format(&Rfc3339).ok());
+    shown.unwrap_or_else(|| text.to_owned())
+}
+
 fn row(record: &CertificateResponse) -> Vec<String> {
     let properties = &record.properties;
-    vec![record.name.clone(), state(record), properties.subject.clone(), properties.expiry.clone()]
+    vec![record.name.clone(), state(record), properties.subject.clone(), date(&properties.expiry)]
 }
 
 fn show_changed(record: &CertificateResponse, session: &Session) {

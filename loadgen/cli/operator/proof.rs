@@ -2,6 +2,7 @@
 
 use super::certificate_file::{one_certificate, only_certificate};
 use crate::cli::ca_key::{CaKey, shown};
+use crate::cli::check::refuse_existing;
 use crate::cli::output::Output;
 use crate::cli::{now, random_seed, write_file};
 use crate::exit::Failure;
@@ -111,22 +112,37 @@ pub(super) fn whole_code(code: &str, what: &str) -> Result<(), Failure> {
         .advise("Give the code exactly as `rollcall ca code` prints it."))
 }
 
-/// Makes the verification certificate for a code without asking the service.
+/// What is odd about a code, where it is not of the service's form: 48 hexadecimal digits
+/// (DPS documentation, "How to do proof-of-possession for X.509 CA certificates").
+pub(super) fn unusual_code(code: &str) -> Option<String> {
+    let usual = code.len() == 48 && code.bytes().all(|b| b.is_ascii_hexdigit());
+    (!usual)
+        .then(|| format!("the codes of the service have 48 hexadecimal digits; `{code}` is of another form"))
+}
+
+/// Makes the verification certificate for a code without asking the service; `out` is where it is written, and
+/// whether it may replace what is there.
 pub(super) fn offline(
     code: &str,
     cert: &Path,
     key: &Path,
-    out: Option<&Path>,
+    out: Option<(&Path, bool)>,
     output: Output,
 ) -> Result<(), Failure> {
     whole_code(code, "make a verification certificate")?;
+    if let Some((path, force)) = out {
+        refuse_existing(path, force)?;
+    }
+    if let Some(note) = unusual_code(code) {
+        output.talk(format!("note: {note}"));
+    }
     let certificate = one_certificate(cert, "CA certificate")?.certificate;
     let issuer = issuer(certificate, CaKey::read(key)?, key)?;
     let der = issuer.verification_certificate(code, &random_seed(), now()).map_err(|fault| {
         Failure::usage(format!("cannot make a verification certificate for code `{code}`: {fault}"))
     })?;
     let text = pem::encode("CERTIFICATE", &der);
-    if let Some(path) = out {
+    if let Some((path, _)) = out {
         write_file(path, text.as_bytes(), false)?;
         output.talk(format!("wrote {}", path.display()));
     } else {

@@ -2,7 +2,7 @@
 //!
 //! The service names one fault at a time, and each try costs a call; here all of them are named at once.
 
-use super::proof::whole_code;
+use super::proof::{unusual_code, whole_code};
 use crate::cli::output::Output;
 use crate::cli::read_file;
 use crate::exit::{Exit, Failure};
@@ -89,6 +89,7 @@ pub(super) fn check(
         Err(fault) => (None, vec![file_fault(fault)], Vec::new()),
     };
     notes.extend(ca_notes(&ca, now));
+    notes.extend(unusual_code(code).map(|detail| Note { id: "code-form", detail }));
     let accepted = faults.is_empty();
     let result = ProofCheck {
         schema: "rollcall.proof-check/1",

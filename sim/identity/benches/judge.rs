@@ -75,15 +75,10 @@ fn leaf_under_a_known_intermediate(bencher: Bencher<'_, '_>) {
 fn examination_under_a_known_intermediate(bencher: Bencher<'_, '_>) {
     let world = world(1, 1);
     let memo = SignatureMemo::default();
-    let verified = UploadedCa {
-        name: None,
-        certificate: world.trust.verified[0].clone(),
-        state: CaState::Verified,
-    };
-    let line = Slot::Certificate {
-        sha256: *world.above[0].sha256(),
-        certificate: Some(world.above[0].clone()),
-    };
+    let verified =
+        UploadedCa { name: None, certificate: world.trust.verified[0].clone(), state: CaState::Verified };
+    let line =
+        Slot::Certificate { sha256: *world.above[0].sha256(), certificate: Some(world.above[0].clone()) };
     let group = Group {
         id: EnrollmentGroupId::new("line").expect("a good name"),
         enabled: true,

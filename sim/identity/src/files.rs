@@ -14,6 +14,7 @@ use crate::pem::{self, Block, PemFault};
 use crate::preflight::{Code, Finding, Severity};
 use form::Form;
 pub use pool::CertificatePool;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// No file of certificates that anybody sends is larger; whoever reads one from a disk asks for its size first.
@@ -125,7 +126,9 @@ impl FileFault {
             FileFault::Request { .. } => {
                 "Have the request signed by a CA, and give the certificate that comes back."
             }
-            FileFault::Password { .. } => "Give the password that the file was exported with.",
+            FileFault::Password { .. } => {
+                "Write the password that the file was exported with into a file, and name that with --password-file."
+            }
             FileFault::Container { .. } => {
                 "Convert it to PEM, for instance with `openssl pkcs7 -print_certs` or `openssl pkcs12 -nokeys`."
             }
@@ -192,6 +195,9 @@ pub fn read_presented_with(
 ) -> Result<FileContents, FileFault> {
     let source = Source { file, password, pool };
     let mut contents = FileContents::default();
+    let given = bytes;
+    let bytes: &[u8] = &as_utf8(given);
+    contents.findings.extend((bytes != given).then(|| wide(file)));
     if pem::is_pem(bytes) {
         source.text(&mut contents, bytes)?;
     } else {
@@ -199,6 +205,21 @@ pub fn read_presented_with(
     }
     contents.findings.extend(misnamed(file, bytes));
     Ok(contents)
+}
+
+/// Text in UTF-16 that says so by its byte-order mark, as `>` of PowerShell writes it, in UTF-8; anything else as it
+/// is.
+pub fn as_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let (is_little, rest) = match bytes {
+        [0xff, 0xfe, rest @ ..] => (true, rest),
+        [0xfe, 0xff, rest @ ..] => (false, rest),
+        _ => return Cow::Borrowed(bytes),
+    };
+    let unit = |pair: &[u8; 2]| if is_little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) };
+    let units = rest.as_chunks::<2>().0.iter().map(unit);
+    let text: String =
+        char::decode_utf16(units).map(|read| read.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    Cow::Owned(text.into_bytes())
 }
 
 /// A file that is being read.
@@ -402,6 +423,17 @@ fn oddities(file: &str, junk: Option<usize>, crlf: bool) -> impl Iterator<Item =
     junk.into_iter().chain(crlf)
 }
 
+/// A text that no device's reader of PEM takes.
+fn wide(file: &str) -> Finding {
+    let message = format!("{file} is UTF-16 text, as `>` of PowerShell writes it");
+    finding(
+        Code::PemJunk,
+        Code::PemJunk.severity(),
+        message,
+        "Save it as UTF-8, or write it with `--fix-to`.",
+    )
+}
+
 /// A name that says PEM where the file is DER, or the reverse.
 fn misnamed(file: &str, bytes: &[u8]) -> Option<Finding> {
     let (_, extension) = file.rsplit_once('.')?;
@@ -417,6 +449,7 @@ fn misnamed(file: &str, bytes: &[u8]) -> Option<Finding> {
 
 /// All certificates of a PEM file in order, or the one of a DER file; never an empty list.
 pub fn read_certificates(file: &str, bytes: &[u8]) -> Result<Vec<Certificate>, FileFault> {
+    let bytes: &[u8] = &as_utf8(bytes);
     let Some(blocks) = pem_blocks(file, bytes)? else {
         let one = Certificate::from_der(bytes);
         return one.map(|c| vec![c]).map_err(|_| no_certificate(file, bytes));
@@ -441,6 +474,7 @@ fn no_certificate(file: &str, bytes: &[u8]) -> FileFault {
 
 /// The private key of a file: PKCS#8, SEC1 or PKCS#1, PEM or DER.
 pub fn read_private_key(file: &str, bytes: &[u8]) -> Result<PrivateKey, FileFault> {
+    let bytes: &[u8] = &as_utf8(bytes);
     let Some(blocks) = pem_blocks(file, bytes)? else {
         let key = PrivateKey::from_pkcs8(bytes)
             .or_else(|_| PrivateKey::from_sec1(bytes))
@@ -465,7 +499,7 @@ fn private_key(block: &Block) -> Result<PrivateKey, KeyFault> {
 
 /// Whether the bytes hold a private key in PEM form, so that an upload of it can be refused.
 pub fn holds_private_key(bytes: &[u8]) -> bool {
-    String::from_utf8_lossy(bytes)
+    String::from_utf8_lossy(&as_utf8(bytes))
         .lines()
         .any(|l| l.starts_with("-----BEGIN ") && l.contains("PRIVATE KEY-----"))
 }

@@ -57,7 +57,7 @@ pub(super) const SERIAL_ROWS: &[Row] = &[
     numbered("serial-dup-issuer", |w| {
         numbered_by(w, w.factory().certificate.serial().to_vec(), SerialRule::Fixed)
     })
-        .says("its certificate and that of its CA have the same serial number", NOTHING),
+    .says("its certificate and that of its CA have the same serial number", NOTHING),
 ];
 
 const SHORTER: &str = "Issue the device certificates from a CA that is nearer to the verified one.";

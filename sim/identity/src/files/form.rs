@@ -22,8 +22,6 @@ pub(super) enum Form {
     PublicKey,
     /// A certificate revocation list.
     RevocationList,
-    /// UTF-16.
-    WideText,
     /// Base64 of DER or PEM.
     Base64,
     /// No bytes at all.
@@ -37,9 +35,6 @@ impl Form {
     pub(super) fn of(bytes: &[u8]) -> Form {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Form::Empty;
-        }
-        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-            return Form::WideText;
         }
         if bytes.first() != Some(&der::SEQUENCE) {
             // What a long SEQUENCE, and what a BEGIN line, look like in base64.
@@ -66,9 +61,6 @@ impl Form {
             Form::Truncated(_) => "; it is truncated",
             Form::PublicKey => ", only a public key",
             Form::RevocationList => ", but a certificate revocation list",
-            Form::WideText => {
-                "; it is UTF-16 text, as `>` of PowerShell writes it: save it as ASCII or UTF-8"
-            }
             Form::Base64 => "; it is base64 without BEGIN and END lines",
             Form::Empty => "; it is empty",
         }
@@ -161,7 +153,6 @@ mod tests {
         for (bytes, expected) in [
             (Vec::new(), Form::Empty),
             (b" \r\n".to_vec(), Form::Empty),
-            (b"\xff\xfe-\0-\0".to_vec(), Form::WideText),
             (b"MIIBIjANBgkqhkiG9w0B\nAQEFAAOCAQ8=\n".to_vec(), Form::Base64),
             (b"no certificate".to_vec(), Form::Unknown),
             (sequence(&[&number, &list, &octets]), Form::PrivateKey),

@@ -637,9 +637,10 @@ pub(super) const fn of(code: Code) -> Text {
         },
         Code::LiveDifference => Text {
             meaning: "The service said something else than was predicted.",
-            cause: "The instance has changed since its state was read, or a rule of ours is wrong.",
-            fix: "Read the instance's state again; if the difference stays, it is a finding about our \
-                  rules: report it.",
+            cause: "The id scope is that of another instance, the instance has changed since its state was read, or \
+                    a rule of ours is wrong.",
+            fix: "Check that the id scope is that of this instance, and read its state again; if the difference \
+                  stays, it is a finding about our rules: report it.",
             source: "observation with --live",
         },
     }
