@@ -676,7 +676,8 @@ fn a_cas_certificate_in_place_of_a_devices_is_one_finding_and_a_device_that_says
     let id = RegistrationId::new("dev-1").expect("a good id");
     let ca: &[Code] = &[Code::LeafIsCa];
     let self_signed: &[Code] = &[Code::LeafSelfSigned, Code::LeafIsCa];
-    let rows: [(&str, Vec<Arc<Certificate>>, Option<&RegistrationId>, Option<bool>, &[Code]); 7] = [
+    type Row<'a> = (&'a str, Vec<Arc<Certificate>>, Option<&'a RegistrationId>, Option<bool>, &'a [Code]);
+    let rows: [Row<'_>; 7] = [
         ("an uploaded root", vec![root.clone()], None, None, ca),
         ("a factory with its root", vec![factory.clone(), root.clone()], None, None, ca),
         ("a root of nobody's", vec![stranger.clone()], None, None, ca),
