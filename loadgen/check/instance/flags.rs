@@ -33,7 +33,7 @@ impl FromStr for GroupFile {
         let (name, file) = text.split_once('=').ok_or(FORM)?;
         let (file, enabled) = file.strip_suffix(":disabled").map_or((file, true), |file| (file, false));
         if file.is_empty() {
-            return Err(FORM.to_owned());
+            return Err("name the file of its certificate after `=`".to_owned());
         }
         let name = EnrollmentGroupId::new(name).map_err(|fault| fault.to_string())?;
         Ok(GroupFile { name, file: file.into(), enabled })

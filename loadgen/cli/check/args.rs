@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use clap::{Args, ValueEnum};
 use sim_identity::preflight::{Purpose, Question};
 use sim_identity::verdict::{Knob, Rules};
-use sim_protocol::{EnrollmentGroupId, IdScope, RegistrationId};
+use sim_protocol::{IdScope, RegistrationId};
 use std::path::PathBuf;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -112,7 +112,7 @@ pub struct InstanceArgs {
     #[arg(long, value_name = "FILE")]
     pub ca: Vec<PathBuf>,
     /// An enrollment group on a CA certificate; `:disabled` after the file if it is; can be repeated
-    #[arg(long, value_name = "NAME=FILE[:disabled]", value_parser = group)]
+    #[arg(long, value_name = "NAME=FILE[:disabled]", value_parser = str::parse::<GroupFile>)]
     pub group: Vec<GroupFile>,
     /// State of an instance: JSON of the Azure CLI or of this program, or a mock's state file; can be repeated
     #[arg(long, value_name = "FILE")]
@@ -202,17 +202,6 @@ pub enum Profile {
     Standard,
     /// 4 KB of chain
     Constrained,
-}
-
-/// `NAME=FILE`, `NAME=FILE:disabled`.
-fn group(text: &str) -> Result<GroupFile, String> {
-    let (name, rest) = text.split_once('=').ok_or("write it as NAME=FILE or NAME=FILE:disabled")?;
-    let (file, enabled) = rest.strip_suffix(":disabled").map_or((rest, true), |file| (file, false));
-    if file.is_empty() {
-        return Err("name the file of its certificate after `=`".to_owned());
-    }
-    let name = EnrollmentGroupId::new(name).map_err(|fault| fault.to_string())?;
-    Ok(GroupFile { name, file: file.into(), enabled })
 }
 
 /// A moment; says of a date that is written well whether it is the calendar that does not have it.
@@ -396,7 +385,7 @@ mod tests {
         for (text, file, enabled) in
             [("g=c:/x.pem", "c:/x.pem", true), ("g=x.pem:disabled", "x.pem", false), ("g=a=b", "a=b", true)]
         {
-            let flag = group(text).expect(text);
+            let flag: GroupFile = text.parse().expect(text);
             assert_eq!((flag.name.as_str(), flag.file, flag.enabled), ("g", file.into(), enabled));
         }
     }

@@ -49,9 +49,9 @@ const TEXTS: [Text; 8] = [
     ),
     (
         Exit::Invalid,
-        "The result of a run is invalid: its sums do not add up, or the generator was the limit.",
-        "A machine that could not keep up with the rate that was planned.",
-        "Plan less, or use more machines; do not quote the numbers.",
+        "The result of a run is invalid: its sums do not add up.",
+        "Somebody else who used the same service meanwhile, another shard for instance.",
+        "Have the service to yourself, or leave `management` out; do not quote the numbers.",
     ),
     (
         Exit::GateFailed,

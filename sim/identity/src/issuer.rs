@@ -254,7 +254,7 @@ impl Issuer {
 }
 
 /// RFC 7093 section 2, method 1: the leftmost 160 bits of SHA-256 over the public key.
-fn key_identifier(public_key: &[u8]) -> [u8; 20] {
+pub(crate) fn key_identifier(public_key: &[u8]) -> [u8; 20] {
     let mut id = [0; 20];
     id.copy_from_slice(&sha256(public_key)[..20]);
     id

@@ -1,8 +1,9 @@
 //! A certificate as it is to be written, right or wrong: every field can be set to what no proper tool would write.
 
-use crate::certificate::{Certificate, sha256};
+use crate::certificate::Certificate;
 use crate::der::{self, oid};
 use crate::issuer::IssueError;
+pub(crate) use crate::issuer::key_identifier as key_id;
 use crate::key::Signer;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -221,13 +222,6 @@ impl Draft {
         }
         Ok(der::tlv(der::SEQUENCE, &[&tbs, &algorithm, &der::bit_string(&signature)]))
     }
-}
-
-/// RFC 7093 section 2, method 1: the leftmost 160 bits of SHA-256 over the public key.
-pub(crate) fn key_id(public_key: &[u8]) -> [u8; 20] {
-    let mut id = [0; 20];
-    id.copy_from_slice(&sha256(public_key)[..20]);
-    id
 }
 
 /// A CA that can sign: its certificate, which may be as wrong as a draft can be, and its key.
