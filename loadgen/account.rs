@@ -1,14 +1,17 @@
 //! From what was measured, and what the service's ledger says, to the record of the run.
 
 use crate::exit::Failure;
-use crate::plan::{Devices, Fate, ShardOf};
+use crate::gates;
+use crate::health::Health;
+use crate::plan::{Devices, Expected, Fate, ShardOf};
 use crate::recorder::{Clocks, ReasonKey, Recorder};
 use hdrhistogram::Histogram;
 use reports::{
-    Certificates, Check, Ended, Expectations, Generator, Host, Issuer, KeyCount, Ledger, OutcomeKind,
-    PhaseStats, Reason, Record, RollUp, SCHEMA, ScenarioText, Shard, Throughput, Verdict, VerdictKind,
+    Certificates, Check, Ended, EventDone, Expectations, Generator, Host, Issuer, KeyCount, Ledger, OutcomeKind,
+    PhaseStats, Reason, Record, RollUp, SCHEMA, ScenarioText, Second, Shard, Throughput, TlsCount, Verdict,
+    VerdictKind,
 };
-use scenarios::Scenario;
+use scenarios::{GeneratorLimit, Scenario};
 use sim_device::Phase;
 use sim_dps::{LedgerSnapshot, RefusalTrace};
 use sim_identity::{Defect, DeviceIdentity};
@@ -28,13 +31,15 @@ pub struct Facts<'a> {
     pub scenario: &'a Scenario,
     /// Which part of the run this is.
     pub shard: ShardOf,
-    /// How many devices this part has.
+    /// How many arrivals this part has.
     pub planned: u64,
+    /// How many the whole run has.
+    pub planned_by_all: u64,
     /// Who they were.
     pub devices: &'a Devices,
     /// One good device, to count what is presented.
     pub sample: Option<&'a DeviceIdentity>,
-    /// Time spent minting before the run.
+    /// Time spent minting, before the run and beside it.
     pub minting: Duration,
     /// How the run ended.
     pub ended: Ended,
@@ -42,20 +47,40 @@ pub struct Facts<'a> {
     pub admits: bool,
     /// The group the devices are meant to come in by, where it is known.
     pub group: Option<String>,
-    /// Descriptors the run needs and may have.
-    pub descriptors: (u64, u64),
+    /// Whether the service was the run's own embedded mock.
+    pub embedded: bool,
+    /// What the operator did meanwhile.
+    pub events: Vec<EventDone>,
+    /// The most devices that stayed connected at a time.
+    pub most_held: u64,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// What the generator needed; [`record`] adds what was measured of it.
+    pub generator: Generator,
 }
 
-/// Writes the record. `ledger` holds what the service saw of this run alone.
-pub fn record(
-    facts: &Facts<'_>,
-    measured: &Recorder,
-    ledger: Option<&LedgerSnapshot>,
-) -> Result<Record, Failure> {
-    let wall = measured.wall();
-    let assigned = expected_assigned(facts);
+/// What a run measured.
+#[derive(Debug)]
+pub struct Measured<'a> {
+    /// Everything.
+    pub total: &'a Recorder,
+    /// Second by second.
+    pub seconds: Vec<Second>,
+    /// What that says of the generator.
+    pub health: Health,
+    /// What the service saw of this run alone, where it tells.
+    pub ledger: Option<&'a LedgerSnapshot>,
+}
+
+/// Writes the record, and judges it.
+///
+/// # Errors
+/// When a histogram cannot be written.
+pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Failure> {
+    let (total, ledger) = (measured.total, measured.ledger);
+    let wall = total.wall();
+    let expected = facts.devices.expected(facts.scenario, facts.shard, facts.admits, facts.planned_by_all);
+    let sum = |count: fn(&Expected) -> u64| expected.iter().map(count).sum();
     let mut record = Record {
         schema: SCHEMA.to_owned(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -68,49 +93,67 @@ pub fn record(
         host: Host { cpus: crate::cli::cores() as u64, os: std::env::consts::OS.to_owned() },
         notes: facts.notes.clone(),
         planned: facts.planned,
-        started: measured.started,
-        finished: measured.finished,
+        started: total.started,
+        finished: total.finished,
+        model: if facts.scenario.load.is_open() { "open" } else { "closed" }.to_owned(),
+        device_set: if total.finished == 0 { String::new() } else { format!("{:032x}", total.device_set) },
         ended: facts.ended,
         wall_seconds: wall.as_secs_f64(),
-        minting_seconds: (facts.minting + measured.minting).as_secs_f64(),
-        outcomes: measured.outcomes,
-        reasons: reasons(facts, measured, ledger),
-        phases: phases(&measured.clocks)?,
+        minting_seconds: facts.minting.as_secs_f64(),
+        outcomes: total.outcomes,
+        reasons: reasons(facts, total, ledger),
+        retries: total.retries,
+        held: facts.scenario.device.hold.map(|_| reports::Held { peak: facts.most_held, ..total.held }),
+        tls: tls(total),
+        events: facts.events.clone(),
+        phases: phases(&total.clocks)?,
         clocks: reports::Clocks {
-            service_time: stats("service time", &measured.clocks.service)?,
-            response_time: stats("response time", &measured.clocks.response)?,
-            service_time_unsuccessful: stats("service time, unsuccessful", &measured.clocks.unsuccessful)?,
+            service_time: stats("service time", &total.clocks.service)?,
+            response_time: stats("response time", &total.clocks.response)?,
+            service_time_unsuccessful: stats("service time, unsuccessful", &total.clocks.unsuccessful)?,
+            lateness: stats("lateness", &total.clocks.lateness)?,
         },
-        throughput: Throughput::of(measured.outcomes.count(OutcomeKind::Assigned), wall.as_secs_f64()),
+        throughput: Throughput::of(
+            total.outcomes.count(OutcomeKind::Assigned) + total.outcomes.count(OutcomeKind::Connected),
+            wall.as_secs_f64(),
+        ),
         per_second: measured.seconds.clone(),
-        roll_up: roll_up(facts, measured, ledger, assigned),
-        expectations: Expectations { assigned, refused: facts.planned - assigned },
-        ledger: ledger.map(ledger_of),
-        reconciliation: ledger.map(|l| reconcile(measured, l)).unwrap_or_default(),
+        roll_up: roll_up(facts, total, ledger, &expected),
+        expectations: Expectations {
+            assigned: sum(|e| e.assigned + e.connected),
+            refused: sum(|e| e.refused),
+            open: sum(|e| e.open),
+        },
+        ledger: ledger.map(|l| ledger_of(l, facts.embedded)),
+        reconciliation: ledger.map(|l| reconcile(total, l)).unwrap_or_default(),
+        gates: Vec::new(),
+        capacity: None,
         verdict: Verdict::default(),
         generator: Generator {
-            cpu_seconds_client: None,
-            descriptors_needed: facts.descriptors.0,
-            descriptors_limit: facts.descriptors.1,
-            max_lag_us: u64::try_from(measured.max_lag.as_micros()).unwrap_or(u64::MAX),
+            cpu_share: measured.health.cpu_share,
+            starved_share: measured.health.starved_share,
+            limited: measured.health.limited,
+            findings: measured.health.findings.clone(),
+            max_lag_us: total.clocks.lateness.max() / 1_000,
+            ..facts.generator.clone()
         },
-        certificates: certificates(facts),
+        certificates: certificates(facts, &expected),
     };
-    record.verdict = verdict(&record);
+    judge(&mut record, facts.scenario);
     Ok(record)
 }
 
-/// How many of this part's devices are meant to be let in: the good ones, and those whose defect is none to the
-/// service.
-fn expected_assigned(facts: &Facts<'_>) -> u64 {
-    let ours = |index: u64| index % facts.shard.count == facts.shard.index;
-    let let_in = |defect| facts.devices.fate(defect, facts.admits) == Fate::Assigned;
-    let (mut bad, mut admitted) = (0, 0);
-    for (_, defect) in facts.devices.defects.all().filter(|&(index, _)| ours(index)) {
-        bad += 1;
-        admitted += u64::from(let_in(Some(defect)));
-    }
-    if let_in(None) { facts.planned - bad + admitted } else { admitted }
+fn tls(total: &Recorder) -> Vec<TlsCount> {
+    let counted = total.tls.iter().map(|(facts, &count)| TlsCount {
+        version: facts.version.to_owned(),
+        suite: facts.suite.to_owned(),
+        group: facts.group.to_owned(),
+        resumed: facts.resumed,
+        count,
+    });
+    let mut counted: Vec<_> = counted.collect();
+    counted.sort_by(|a, b| (b.count, &a.version, &a.suite, &a.group).cmp(&(a.count, &b.version, &b.suite, &b.group)));
+    counted
 }
 
 fn stats(name: &str, histogram: &Histogram<u64>) -> Result<PhaseStats, Failure> {
@@ -123,8 +166,9 @@ fn phases(clocks: &Clocks) -> Result<Vec<PhaseStats>, Failure> {
     named.filter(|(_, h)| !h.is_empty()).map(|(name, h)| stats(name, h)).collect()
 }
 
-fn ledger_of(l: &LedgerSnapshot) -> Ledger {
+fn ledger_of(l: &LedgerSnapshot, embedded: bool) -> Ledger {
     Ledger {
+        embedded,
         connections: l.connections,
         tls_handshakes: l.tls_handshakes,
         connects: l.connects,
@@ -161,9 +205,8 @@ fn roll_up(
     facts: &Facts<'_>,
     measured: &Recorder,
     ledger: Option<&LedgerSnapshot>,
-    assigned: u64,
+    expected: &[Expected],
 ) -> Vec<RollUp> {
-    let path = facts.devices.path();
     let split = |path: &[String]| match path.split_first() {
         Some((root, rest)) => (root.clone(), rest.to_vec()),
         // An individual enrollment goes by the leaf, and no CA has a say.
@@ -171,26 +214,27 @@ fn roll_up(
         None => ("(chains from files)".to_owned(), Vec::new()),
     };
     if let Some(ledger) = ledger {
-        let one = ledger.roll_up.len() == 1;
         let ways = ledger.roll_up.iter().map(|way| {
-            let (root, rest) = split(&way.path);
-            let expected = one.then_some(assigned);
+            let (root, path) = split(&way.path);
             RollUp {
                 root,
-                path: rest,
+                path,
                 group: way.group.clone(),
                 hub: way.hub.clone(),
-                expected,
+                expected: expected_by(facts, ledger, expected, &way.group),
                 actual: way.count,
             }
         });
-        return ways.collect();
+        return ways.chain(nobody_came(facts, ledger, expected, &split)).collect();
     }
-    let one = measured.hubs.len() == 1;
+    let paths = facts.devices.paths();
+    let path = if paths.len() == 1 { paths[0].path.as_slice() } else { &[] };
+    let one = measured.hubs.len() == 1 && paths.len() <= 1 && expected.iter().all(|e| e.open == 0);
+    let assigned = expected.iter().map(|e| e.assigned).sum();
     let mut hubs: Vec<_> = measured.hubs.iter().collect();
     hubs.sort();
     let ways = hubs.into_iter().map(|(hub, &actual)| {
-        let (root, rest) = split(&path);
+        let (root, rest) = split(path);
         // Devices are told their hub and never the group that let them in.
         let group = facts.group.clone().unwrap_or_else(|| "(group not told)".to_owned());
         RollUp { root, path: rest, group, hub: hub.clone(), expected: one.then_some(assigned), actual }
@@ -198,11 +242,70 @@ fn roll_up(
     ways.collect()
 }
 
-fn certificates(facts: &Facts<'_>) -> Certificates {
+/// The group that a factory's devices are meant to come in by; of the only authority, the group of the run.
+fn group_of(facts: &Facts<'_>, factory: usize) -> Option<String> {
+    facts.devices.paths().get(factory).and_then(|path| path.group.clone()).or_else(|| facts.group.clone())
+}
+
+/// How many devices are meant to come by a way, where that can be told: one hub for the group, nothing that happens on
+/// the way, and no bad device that other groups are to let in.
+fn expected_by(
+    facts: &Facts<'_>,
+    ledger: &LedgerSnapshot,
+    expected: &[Expected],
+    group: &str,
+) -> Option<u64> {
+    let ways = ledger.roll_up.iter().filter(|way| way.group == group).count();
+    let of_group = |e: &&Expected| group_of(facts, e.factory).as_deref() == Some(group);
+    let bad_ones_come_elsewhere = ledger.roll_up.len() > 1
+        && facts.devices.defects.kinds().any(|defect| defect_fate(facts, defect) == Fate::Assigned);
+    let alone = ledger.roll_up.len() == 1 && expected.len() == 1;
+    let found = if alone { expected.first() } else { expected.iter().find(of_group) };
+    found
+        .filter(|e| ways == 1 && e.open == 0 && !bad_ones_come_elsewhere)
+        .map(|e| e.assigned)
+}
+
+/// Factories whose devices were to come in, and none did.
+fn nobody_came(
+    facts: &Facts<'_>,
+    ledger: &LedgerSnapshot,
+    expected: &[Expected],
+    split: &dyn Fn(&[String]) -> (String, Vec<String>),
+) -> Vec<RollUp> {
+    let paths = facts.devices.paths();
+    let missing = expected.iter().filter_map(|e| {
+        let group = group_of(facts, e.factory)?;
+        let came = ledger.roll_up.iter().any(|way| way.group == group);
+        let (root, path) = split(&paths.get(e.factory)?.path);
+        let expected = (e.open == 0).then_some(e.assigned);
+        (!came && e.assigned + e.open > 0).then(|| RollUp {
+            root,
+            path,
+            group,
+            hub: "(none)".to_owned(),
+            expected,
+            actual: 0,
+        })
+    });
+    missing.collect()
+}
+
+fn certificates(facts: &Facts<'_>, expected: &[Expected]) -> Certificates {
     let Some(sample) = facts.sample else { return Certificates::default() };
     let leaf = sample.chain.first().and_then(|der| sim_identity::Certificate::from_der(der.as_ref()).ok());
+    let paths = facts.devices.paths();
+    let by_factory = expected.iter().filter_map(|e| {
+        let subject = paths.get(e.factory)?.path.last()?.clone();
+        Some(Issuer { subject, count: e.assigned + e.refused + e.open })
+    });
+    let issuers: Vec<_> = if paths.len() > 1 {
+        by_factory.collect()
+    } else {
+        leaf.map(|l| Issuer { subject: l.issuer(), count: facts.planned }).into_iter().collect()
+    };
     Certificates {
-        issuers: leaf.map(|l| Issuer { subject: l.issuer(), count: facts.planned }).into_iter().collect(),
+        issuers,
         key_types: vec![KeyCount { key: sample.key.algorithm().to_string(), count: facts.planned }],
         chain_bytes: sample.chain.iter().map(|c| c.len() as u64).sum(),
     }
@@ -249,7 +352,7 @@ fn reason(facts: &Facts<'_>, key: &ReasonKey, count: u64, id: &str, trace: Optio
         code: key.code,
         message: key.message.clone(),
         count,
-        expected: is_expected(facts, key),
+        expected: key.expected,
         defect: key.defect.map(|d| d.id().to_owned()),
         sample_registration_id: id.to_owned(),
         explanation: explanation.to_owned(),
@@ -258,13 +361,9 @@ fn reason(facts: &Facts<'_>, key: &ReasonKey, count: u64, id: &str, trace: Optio
     }
 }
 
-/// Whether a device ended as it was meant to; how a refusal is worded does not matter here.
-fn is_expected(facts: &Facts<'_>, key: &ReasonKey) -> bool {
-    match facts.devices.fate(key.defect, facts.admits) {
-        Fate::Assigned => key.outcome == OutcomeKind::Assigned,
-        Fate::Disabled => key.outcome == OutcomeKind::Disabled,
-        Fate::Refused => key.outcome == OutcomeKind::Refused,
-    }
+/// What is meant to become of devices with a defect.
+fn defect_fate(facts: &Facts<'_>, defect: Defect) -> Fate {
+    facts.devices.fate_of_defect(defect, facts.admits)
 }
 
 /// Why, and what repairs it: from what was wrong on purpose, else from the service's verdict, else from the kind
@@ -272,7 +371,7 @@ fn is_expected(facts: &Facts<'_>, key: &ReasonKey) -> bool {
 fn explain(facts: &Facts<'_>, key: &ReasonKey, trace: Option<&RefusalTrace>) -> (&'static str, &'static str) {
     // What was wrong on purpose does not explain why a device was refused that was to be let in all the same.
     if let Some(defect) = key.defect
-        && facts.devices.fate(key.defect, facts.admits) != Fate::Assigned
+        && defect_fate(facts, defect) != Fate::Assigned
     {
         return (defect.explanation(), defect.repair());
     }
@@ -307,10 +406,11 @@ fn explain(facts: &Facts<'_>, key: &ReasonKey, trace: Option<&RefusalTrace>) -> 
             "Look at what the service and the network between were doing; a device would try again.",
         ),
         OutcomeKind::Shed => {
-            ("the generator had no slot when the device was due", "Raise max_in_flight, or lower the rate.")
+            ("no slot was free when the device was due, or the device was still busy with its turn before", "Raise max_in_flight, or lower the rate.")
         }
         OutcomeKind::Interrupted => ("the run was stopped", "Run it again."),
         OutcomeKind::Assigned => ("a bad device was let in", "Find out which check the service left out."),
+        OutcomeKind::Connected => ("the device was connected, which it was not to be", "Find out who let it in."),
         OutcomeKind::Failed if key.code.is_some_and(|code| code >= 500_000) => (
             "the service answered with server errors until the time for the attempt was up",
             "Look at the service's health; a device would back off and try again.",
@@ -385,31 +485,52 @@ fn explain_verdict(verdict: &str, check: Option<&str>) -> (&'static str, &'stati
     }
 }
 
-/// What the run is worth: sums first, then whether it ended, then whether devices fared as the scenario means.
-fn verdict(record: &Record) -> Verdict {
-    let broken: Vec<String> = record
-        .check()
-        .into_iter()
-        .map(|sum| format!("{}: expected {}, found {}", sum.name, sum.expected, sum.actual))
-        .collect();
-    if record.ended != Ended::Completed {
-        return Verdict {
-            kind: VerdictKind::Interrupted,
-            reasons: vec!["the run was stopped early".to_owned()],
-        };
+/// Holds a record to its scenario's gates, and says what it is worth.
+pub fn judge(record: &mut Record, scenario: &Scenario) {
+    let mut all = scenario.gates.clone();
+    all.extend(gates::implied(&scenario.gates));
+    let aborted: HashMap<String, Option<f64>> =
+        record.gates.drain(..).map(|gate| (gate.gate, gate.aborted_at)).collect();
+    record.gates = gates::results(&all, &*record);
+    for gate in &mut record.gates {
+        gate.aborted_at = aborted.get(&gate.gate).copied().flatten();
     }
+    record.verdict = verdict(record, scenario.limits.generator);
+}
+
+/// What the run is worth: whether it ended, then sums, then the generator, then the gates.
+fn verdict(record: &Record, limit: GeneratorLimit) -> Verdict {
+    let of = |kind, reasons| Verdict { kind, reasons };
+    if matches!(record.ended, Ended::Interrupted | Ended::Aborted) {
+        return of(VerdictKind::Interrupted, vec!["the run was stopped early".to_owned()]);
+    }
+    let told = |sum: reports::Sum| format!("{}: expected {}, found {}", sum.name, sum.expected, sum.actual);
+    let broken: Vec<String> = record.check().into_iter().map(told).collect();
     if !broken.is_empty() {
-        return Verdict { kind: VerdictKind::Invalid, reasons: broken };
+        return of(VerdictKind::Invalid, broken);
     }
-    let (wanted, found) = (record.expectations.assigned, record.outcomes.count(OutcomeKind::Assigned));
-    let unexpected = record.reasons.iter().filter(|r| !r.expected);
-    let mut reasons: Vec<String> =
-        unexpected.map(|r| format!("{} devices: {}", r.count, r.message)).collect();
-    if wanted != found {
-        reasons.insert(0, format!("{wanted} devices were to be assigned, {found} were"));
+    if record.generator.limited && limit == GeneratorLimit::Judge {
+        return of(VerdictKind::GeneratorLimited, record.generator.findings.clone());
     }
+    let reasons = unmet(record);
     let kind = if reasons.is_empty() { VerdictKind::Good } else { VerdictKind::GateFailed };
-    Verdict { kind, reasons }
+    of(kind, reasons)
+}
+
+/// Which gates were not met, and, where devices fared otherwise than the scenario means, how.
+fn unmet(record: &Record) -> Vec<String> {
+    let mut reasons: Vec<String> = record.gates.iter().filter(|gate| !gate.passed).map(gates::told).collect();
+    if reasons.is_empty() {
+        return reasons;
+    }
+    let (wanted, open) = (record.expectations.assigned, record.expectations.open);
+    let found = record.outcomes.count(OutcomeKind::Assigned) + record.outcomes.count(OutcomeKind::Connected);
+    if open == 0 && wanted != found {
+        reasons.push(format!("{wanted} devices were to get in, {found} did"));
+    }
+    let unexpected = record.reasons.iter().filter(|r| !r.expected);
+    reasons.extend(unexpected.map(|r| format!("{} devices: {}", r.count, r.message)));
+    reasons
 }
 
 #[cfg(test)]

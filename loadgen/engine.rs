@@ -1,182 +1,273 @@
 //! Plays a schedule: one loop for any load, one single-threaded runtime and one recorder for each core.
 //!
-//! Arrivals come from the scenario's schedule and never from answers. A shard owns its attempts in a `JoinSet`;
-//! nothing it starts outlives it.
+//! Arrivals come from the schedule and never from answers. A worker owns its attempts in a `JoinSet`; nothing it
+//! starts outlives it. What it measured it hands over about once a second, whole.
 
-use crate::plan::{Devices, ShardOf};
-use crate::recorder::Recorder;
-use scenarios::{Arrival, Load, WhenFull};
-use sim_device::{Attempt, Device, Outcome, Phase, Target, attempt};
-use sim_identity::DeviceIdentity;
-use std::collections::HashSet;
+use crate::collector::Delta;
+use crate::health::ThreadMeter;
+use crate::identities::Identities;
+use crate::journal;
+use crate::plan::{Devices, Fate, ShardOf};
+use crate::recorder::{Ending, Recorder, is_success, kind};
+use reports::OutcomeKind;
+use scenarios::{Hold, Scenario, Schedule, WhenFull};
+use sim_device::{Attempt, Connection, Device, Held, Outcome, Phase, Session, Target, arrive};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
-use std::time::Instant;
-use tokio::task::JoinSet;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Counts for people who watch; the recorders hold the truth.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Arrivals that came due.
-    pub offered: AtomicU64,
     /// Attempts started.
     pub started: AtomicU64,
     /// Attempts ended.
     pub finished: AtomicU64,
-    /// Devices assigned.
-    pub assigned: AtomicU64,
+    /// Devices that stay connected.
+    pub held: AtomicU64,
+    /// The most devices that stayed connected at a time.
+    pub most_held: AtomicU64,
 }
 
 impl Progress {
+    /// One counter's value.
+    pub fn value(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+
+    /// Attempts in flight.
+    pub fn in_flight(&self) -> u64 {
+        Self::value(&self.started).saturating_sub(Self::value(&self.finished))
+    }
+
     fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One counter's value.
-    pub fn value(counter: &AtomicU64) -> u64 {
-        counter.load(Ordering::Relaxed)
+    fn hold(&self) {
+        let held = self.held.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_held.fetch_max(held, Ordering::Relaxed);
+    }
+
+    fn release(&self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// How a run is told to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    /// No more arrivals; attempts in flight may finish.
+    /// No more arrivals; attempts in flight may finish, devices that stay connected leave.
     pub drain: CancellationToken,
     /// Give up what is in flight, too.
     pub abort: CancellationToken,
 }
 
-/// Everything a shard needs; shared by all.
+/// Everything a worker needs; shared by all.
 #[derive(Debug)]
 pub struct Run {
-    /// Where devices go.
-    pub target: Target,
+    /// What is played.
+    pub scenario: Scenario,
+    /// Where devices go and how they talk: as `[device]` says, then each kind of the mix.
+    pub targets: Vec<Target>,
     /// Who they are.
-    pub devices: Devices,
-    /// Devices minted before the run, by position in this process's share; the rest is minted as it comes due.
-    pub minted: Vec<DeviceIdentity>,
-    /// One of them, to tell what is presented.
-    pub sample: Option<DeviceIdentity>,
+    pub devices: Arc<Devices>,
+    /// Their certificates and keys, made ahead of need.
+    pub identities: Identities,
     /// When they come.
-    pub load: Load,
+    pub schedule: Schedule,
     /// Which part of the fleet this process plays.
     pub shard: ShardOf,
-    /// How many devices this process plays.
+    /// How many arrivals this process plays.
     pub count: u64,
+    /// Whether good devices are meant to be let in.
+    pub admits: bool,
+    /// Keeps every outcome as it comes, if wanted.
+    pub journal: Option<journal::Journal>,
     /// For people who watch.
-    pub progress: Arc<Progress>,
+    pub progress: Progress,
     /// How to stop.
     pub stop: Stop,
+    /// When the first arrival could be due; set once every worker is ready.
+    pub started: watch::Sender<Option<Instant>>,
 }
 
-/// Plays the run on `workers` threads and returns their recorders, joined. Blocks.
+impl Run {
+    /// How device `index` talks, and where to.
+    fn target(&self, index: u64) -> &Target {
+        if self.targets.len() == 1 {
+            return &self.targets[0];
+        }
+        let place = self.scenario.fleet.shuffled(index);
+        let kind = self.scenario.device.mix.iter().position(|kind| kind.members.contains(&place));
+        self.targets.get(kind.map_or(0, |kind| kind + 1)).unwrap_or(&self.targets[0])
+    }
+}
+
+/// Whether a device ended as it was meant to; how a refusal is worded does not matter here.
+pub fn is_meant(fate: Fate, outcome: OutcomeKind) -> bool {
+    use OutcomeKind::{Assigned, Connected, Disabled, Refused};
+    match fate {
+        Fate::Assigned => outcome == Assigned,
+        Fate::Connected => outcome == Connected,
+        Fate::Disabled => outcome == Disabled,
+        Fate::Refused => outcome == Refused,
+        Fate::Open => matches!(outcome, Assigned | Refused | Disabled),
+    }
+}
+
+/// How many workers a run of so many arrivals has: no more than `cores`, and none without a slot or an arrival of its
+/// own.
+pub fn workers(count: u64, slots: usize, cores: usize) -> usize {
+    let most = usize::try_from(count).unwrap_or(usize::MAX).min(slots);
+    cores.clamp(1, most.max(1))
+}
+
+/// Plays the run on `workers` threads and hands over what they measure. Blocks.
 ///
 /// Each thread makes one throw-away handshake's worth of cryptography first: the provider gathers entropy at its
 /// first use in a thread, which takes longer than a whole attempt and belongs to no device.
-pub fn play(run: &Arc<Run>, workers: usize) -> Recorder {
-    // No worker without a slot or a device of its own.
-    let most = usize::try_from(run.count).unwrap_or(usize::MAX).min(run.load.slots());
-    let workers = workers.clamp(1, most.max(1));
+pub fn play(run: &Arc<Run>, workers: usize, out: &mpsc::Sender<Delta>) {
     let (ready, started) = (Barrier::new(workers), OnceLock::new());
-    let shard = |worker| {
-        sim_device::warm_up(&run.target.tls);
+    let work = |worker| {
+        for target in &run.targets {
+            sim_device::warm_up(&target.tls);
+        }
         ready.wait();
-        play_shard(run, worker, workers, *started.get_or_init(sim_device::now))
+        let start = *started.get_or_init(sim_device::now);
+        run.started.send_if_modified(|known| known.replace(start).is_none());
+        let mut worker = Worker::new(run.clone(), ShardOf { index: worker as u64, count: workers as u64 }, start, out);
+        worker.run();
+        worker.hand_over_the_rest();
     };
-    let shard = &shard;
-    let recorders: Vec<Recorder> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..workers).map(|worker| scope.spawn(move || shard(worker))).collect();
-        handles.into_iter().filter_map(|h| h.join().ok()).collect()
+    let work = &work;
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            scope.spawn(move || work(worker));
+        }
     });
-    let mut joined = Recorder::new(*started.get_or_init(sim_device::now));
-    for recorder in &recorders {
-        joined.add(recorder);
-    }
-    joined.fill_in_flight();
-    joined
 }
 
-fn play_shard(run: &Arc<Run>, worker: usize, workers: usize, start: Instant) -> Recorder {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let mut shard = Shard::new(run.clone(), worker, workers, start);
-    match runtime {
-        Ok(runtime) => runtime.block_on(shard.play()),
-        // Without a runtime nothing starts; the arrivals are counted as never started.
-        Err(_) => shard.interrupt_rest(),
-    }
-    shard.recorder
-}
+/// How many arrivals are started before attempts that are under way get a turn.
+const BURST: u32 = 32;
+/// How often outcomes are handed to the journal.
+const JOURNAL_EVERY: Duration = Duration::from_millis(200);
 
 /// One worker's part.
-struct Shard {
+struct Worker<'a> {
     run: Arc<Run>,
     start: Instant,
-    worker: u64,
-    workers: u64,
+    /// This worker among the workers of the process.
+    me: ShardOf,
+    /// This worker as a part of the whole fleet.
+    part: ShardOf,
     /// Positions of this worker that were not handed out yet.
     next: u64,
     last: u64,
-    slots: usize,
-    attempts: JoinSet<(Ended, Attempt)>,
-    /// Devices whose attempts run, so that one which is given up still has a name.
-    in_flight: HashSet<u64>,
+    attempts: JoinSet<Ended>,
+    held: JoinSet<(u64, Held)>,
+    /// Arrivals whose attempts run, with when they were due and started: one that is given up still has a name.
+    in_flight: HashMap<u64, (Instant, Instant)>,
+    /// Devices that are busy, where devices come more than once.
+    busy: HashSet<u64>,
+    /// What devices keep of their TLS sessions, where they resume them.
+    sessions: HashMap<u64, Arc<Session>>,
+    /// When the slot was freed that an arrival waited for.
+    freed: Instant,
     recorder: Recorder,
+    journal: Option<journal::Writer>,
+    meter: ThreadMeter,
+    out: &'a mpsc::Sender<Delta>,
+    /// The second that the recorder is about.
+    second: u64,
+    lapped: Instant,
+    journal_due: Instant,
 }
 
-/// What has to be known of an attempt when it ends.
+/// An attempt that came to an end, and what has to be known of it.
 struct Ended {
-    index: u64,
+    arrival: u64,
     due: Instant,
+    /// When it could have been started; open loads alone.
+    ready: Option<Instant>,
+    attempt: Attempt,
+    connection: Option<Connection>,
 }
 
 /// What the loop does next.
 enum Turn {
-    Start(Ended),
-    Shed(Ended),
+    Start { arrival: u64, due: Instant },
+    Shed { arrival: u64, due: Instant },
     WaitForSlot,
     WaitUntil(Instant),
     Drain,
 }
 
-impl Shard {
-    fn new(run: Arc<Run>, worker: usize, workers: usize, start: Instant) -> Self {
-        let (worker, workers) = (worker as u64, workers as u64);
-        let mine = ShardOf { index: worker, count: workers }.share(run.count);
-        let slots = run.load.slots();
-        // Slots are dealt out like cards, so that their sum is what the scenario says.
-        let slots = slots / workers as usize + usize::from(worker < slots as u64 % workers);
-        Shard {
+impl<'a> Worker<'a> {
+    fn new(run: Arc<Run>, me: ShardOf, start: Instant, out: &'a mpsc::Sender<Delta>) -> Self {
+        let part = run.shard.part(me);
+        let number = usize::try_from(me.index).unwrap_or(usize::MAX);
+        Worker {
             recorder: Recorder::new(start),
+            journal: run.journal.as_ref().map(|journal| journal.writer(number, start)),
+            meter: ThreadMeter::new(),
             attempts: JoinSet::new(),
-            in_flight: HashSet::new(),
+            held: JoinSet::new(),
+            in_flight: HashMap::new(),
+            busy: HashSet::new(),
+            sessions: HashMap::new(),
+            freed: start,
             next: 0,
-            last: mine,
+            last: part.arrivals(run.schedule.planned(), run.scenario.fleet.devices),
             run,
             start,
-            worker,
-            workers,
-            slots,
+            me,
+            part,
+            out,
+            second: 0,
+            lapped: start,
+            journal_due: start + JOURNAL_EVERY,
         }
     }
 
-    /// The arrival at this worker's n-th place: its position in the process's share decides when it is due.
-    fn arrival(&self, place: u64) -> Arrival {
-        let position = place * self.workers + self.worker;
-        let index = self.run.shard.device(position);
-        // The schedule is that of the whole fleet, so that shards of one seed partition it exactly.
-        Arrival { index, due: self.run.load.due(index) }
+    fn run(&mut self) {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.play()),
+            // Without a runtime nothing starts; the arrivals are counted as never started.
+            Err(_) => self.interrupt_rest(),
+        }
+    }
+
+    fn device(&self, arrival: u64) -> u64 {
+        arrival % self.run.scenario.fleet.devices
+    }
+
+    /// This worker's slots at a moment. They are dealt out like cards, so that their sum is what the scenario says.
+    fn slots(&self, now: Instant) -> usize {
+        let all = self.run.schedule.slots(now.saturating_duration_since(self.start)) as u64;
+        usize::try_from(self.me.share(all)).unwrap_or(usize::MAX)
     }
 
     async fn play(&mut self) {
+        let mut burst = 0;
         loop {
-            match self.turn(sim_device::now()) {
-                Turn::Start(ended) => self.begin(ended),
-                Turn::Shed(ended) => self.shed(&ended),
+            let now = sim_device::now();
+            self.hand_over(now);
+            match self.turn(now) {
+                Turn::Start { arrival, due } => self.begin(arrival, due),
+                Turn::Shed { arrival, due } => self.shed(arrival, due),
                 Turn::WaitForSlot => self.wait(None).await,
                 Turn::WaitUntil(due) => self.wait(Some(due)).await,
                 Turn::Drain => break,
+            }
+            burst += 1;
+            if burst == BURST {
+                burst = 0;
+                tokio::task::yield_now().await;
             }
             // Ended attempts are noted as they come, or their slots would seem taken.
             while let Some(joined) = self.attempts.try_join_next() {
@@ -187,124 +278,256 @@ impl Shard {
         self.drain().await;
     }
 
-    fn turn(&mut self, now: Instant) -> Turn {
+    fn turn(&self, now: Instant) -> Turn {
         if self.next >= self.last || self.run.stop.drain.is_cancelled() {
             return Turn::Drain;
         }
-        let arrival = self.arrival(self.next);
-        let free = self.attempts.len() < self.slots;
-        let (due, when_full) = match &self.run.load {
+        let arrival = self.part.arrival(self.next, self.run.scenario.fleet.devices);
+        let is_busy = self.busy.contains(&self.device(arrival));
+        let free = !is_busy && self.attempts.len() < self.slots(now);
+        let schedule = &self.run.schedule;
+        if !schedule.is_open() {
             // In a closed model a device is due the moment a slot is free for it.
-            Load::Closed { .. } if free => (now, WhenFull::Wait),
-            Load::Closed { .. } => return Turn::WaitForSlot,
-            Load::Open { when_full, .. } => (self.start + arrival.due, *when_full),
-        };
+            return if free { Turn::Start { arrival, due: now } } else { Turn::WaitForSlot };
+        }
+        let due = self.start.checked_add(schedule.due(arrival));
+        let due = due.unwrap_or_else(|| now + Duration::from_secs(86_400));
         if due > now {
             return Turn::WaitUntil(due);
         }
-        let ended = Ended { index: arrival.index, due };
-        match (free, when_full) {
-            (true, _) => Turn::Start(ended),
-            (false, WhenFull::Wait) => Turn::WaitForSlot,
-            (false, WhenFull::Shed) => Turn::Shed(ended),
+        match (free, schedule.when_full()) {
+            (true, _) => Turn::Start { arrival, due },
+            // Others must not wait for one device that is still busy with its last turn.
+            (false, WhenFull::Wait) if !is_busy => Turn::WaitForSlot,
+            (false, _) => Turn::Shed { arrival, due },
         }
     }
 
-    fn begin(&mut self, ended: Ended) {
-        let position = self.next * self.workers + self.worker;
+    fn begin(&mut self, arrival: u64, due: Instant) {
+        let index = self.device(arrival);
         self.next += 1;
-        self.recorder.offered(ended.due);
-        Progress::add(&self.run.progress.offered);
-        let identity = match self.run.minted.get(usize::try_from(position).unwrap_or(usize::MAX)) {
-            Some(minted) => Ok(minted.clone()),
-            None => self.mint(ended.index),
-        };
+        self.recorder.offered(due);
+        let identity = self.run.identities.take(&self.run.devices, self.me, index, self.run.shard);
         let Ok(identity) = identity else {
-            let (run, index) = (self.run.clone(), ended.index);
-            let outcome =
-                Outcome::ProtocolError { phase: Phase::Tls, what: "the device could not be minted" };
-            let defect = run.devices.defects.of(index);
-            self.recorder.end(&outcome, defect, || run.devices.registration_id(index));
-            return;
+            let outcome = Outcome::ProtocolError { phase: Phase::Tls, what: "the device could not be minted" };
+            return self.end(arrival, due, None, &outcome, None);
         };
         let now = sim_device::now();
-        self.recorder.max_lag = self.recorder.max_lag.max(now.saturating_duration_since(ended.due));
+        let ready = self.run.schedule.is_open().then(|| due.max(self.freed));
         self.recorder.start(now);
         Progress::add(&self.run.progress.started);
-        self.in_flight.insert(ended.index);
+        self.in_flight.insert(arrival, (due, now));
+        if self.run.scenario.fleet.turns > 1 {
+            self.busy.insert(index);
+        }
+        let session = self.session(index);
         let run = self.run.clone();
         self.attempts.spawn(async move {
-            let device = Device { identity };
-            let made = attempt(&run.target, &device).await;
-            (ended, made)
+            let device = Device { identity, session, draws: draws(run.scenario.seed, arrival) };
+            let (attempt, connection) = arrive(run.target(index), &device).await;
+            let connection = match (connection, run.scenario.device.hold) {
+                (Some(connection), None) => {
+                    connection.close().await;
+                    None
+                }
+                (connection, _) => connection,
+            };
+            Ended { arrival, due, ready, attempt, connection }
         });
     }
 
-    fn mint(&mut self, index: u64) -> Result<DeviceIdentity, crate::exit::Failure> {
-        let begun = sim_device::now();
-        let made = self.run.devices.device(index);
-        self.recorder.minting += sim_device::now() - begun;
-        made
+    fn session(&mut self, index: u64) -> Option<Arc<Session>> {
+        let resumes = self.run.scenario.device.resumption == scenarios::Resumption::Tickets;
+        resumes.then(|| self.sessions.entry(index).or_insert_with(|| Arc::new(Session::new())).clone())
     }
 
-    fn shed(&mut self, ended: &Ended) {
+    fn shed(&mut self, arrival: u64, due: Instant) {
         self.next += 1;
-        self.recorder.offered(ended.due);
-        Progress::add(&self.run.progress.offered);
-        let (run, index) = (self.run.clone(), ended.index);
-        self.recorder
-            .end(&Outcome::Shed, run.devices.defects.of(index), || run.devices.registration_id(index));
+        self.run.identities.skip(self.me);
+        self.recorder.offered(due);
+        self.end(arrival, due, None, &Outcome::Shed, None);
     }
 
-    /// Until an attempt ends, the moment comes or the run is stopped.
+    /// Counts how an arrival ended, and keeps it.
+    fn end(
+        &mut self,
+        arrival: u64,
+        due: Instant,
+        lateness: Option<Duration>,
+        outcome: &Outcome,
+        attempt: Option<&Attempt>,
+    ) {
+        let device = self.device(arrival);
+        let devices = &self.run.devices;
+        let defect = devices.defects.of(device);
+        let ending = Ending {
+            arrival,
+            device,
+            id: &devices.registration_id(device),
+            due,
+            lateness,
+            outcome,
+            attempt,
+            defect,
+            expected: is_meant(devices.fate(device, defect, self.run.admits), kind(outcome)),
+            factory: devices.factory(device),
+        };
+        self.recorder.end(&ending);
+        if let Some(journal) = &mut self.journal {
+            journal.end(&ending);
+        }
+    }
+
+    /// Until an attempt ends, the moment comes, something is to be handed over, or the run is stopped.
     async fn wait(&mut self, until: Option<Instant>) {
         let drain = self.run.stop.drain.clone();
-        let moment = tokio::time::Instant::from_std(until.unwrap_or(self.start));
+        let next = self.start + Duration::from_secs(self.second + 1);
+        let next = if self.journal.is_some() { next.min(self.journal_due) } else { next };
+        let stair = self.next_stair();
+        let until = [until, stair].into_iter().flatten().fold(next, Instant::min);
         tokio::select! {
             Some(joined) = self.attempts.join_next(), if !self.attempts.is_empty() => self.note(joined),
-            () = tokio::time::sleep_until(moment), if until.is_some() => {}
+            Some(joined) = self.held.join_next(), if !self.held.is_empty() => self.note_held(joined),
+            () = tokio::time::sleep_until(until.into()) => {}
             () = drain.cancelled() => {}
         }
     }
 
-    fn note(&mut self, joined: Result<(Ended, Attempt), tokio::task::JoinError>) {
+    fn next_stair(&self) -> Option<Instant> {
+        let since = sim_device::now().saturating_duration_since(self.start);
+        self.run.schedule.next_stair(since).map(|moment| self.start + moment)
+    }
+
+    fn note(&mut self, joined: Result<Ended, JoinError>) {
         // Attempts neither panic nor are cancelled one by one; an aborted run counts them in `drain`.
-        let Ok((ended, attempt)) = joined else { return };
-        self.in_flight.remove(&ended.index);
+        let Ok(ended) = joined else { return };
+        let Ended { arrival, due, ready, attempt, connection } = ended;
+        self.in_flight.remove(&arrival);
         Progress::add(&self.run.progress.finished);
-        if matches!(attempt.outcome, Outcome::Assigned(_)) {
-            Progress::add(&self.run.progress.assigned);
+        self.freed = attempt.finished;
+        let lateness = ready.map(|ready| attempt.started.saturating_duration_since(ready));
+        self.end(arrival, due, lateness, &attempt.outcome, Some(&attempt));
+        let index = self.device(arrival);
+        match (connection, self.run.scenario.device.hold) {
+            (Some(connection), Some(hold)) if is_success(&attempt.outcome) => {
+                self.hold(arrival, index, connection, hold);
+            }
+            _ => drop(self.busy.remove(&index)),
         }
-        let devices = &self.run.devices;
-        let defect = devices.defects.of(ended.index);
-        self.recorder.finish(&attempt, ended.due, defect, || devices.registration_id(ended.index));
+    }
+
+    /// Keeps a device connected. It needs no slot: a slot is for one who wants something.
+    fn hold(&mut self, arrival: u64, index: u64, connection: Connection, hold: Hold) {
+        self.recorder.hold();
+        if let Some(journal) = &mut self.journal {
+            journal.hold(arrival);
+        }
+        self.run.progress.hold();
+        let _: AbortHandle =
+            self.held.spawn(async move { (index, connection.hold(hold.lasts, hold.keep_alive).await) });
+    }
+
+    fn note_held(&mut self, joined: Result<(u64, Held), JoinError>) {
+        self.run.progress.release();
+        let held = joined.ok();
+        if let Some((index, _)) = held {
+            self.busy.remove(&index);
+        }
+        let held = held.as_ref().map(|(_, held)| held);
+        self.recorder.held(held);
+        if let Some(journal) = &mut self.journal {
+            journal.held(held);
+        }
     }
 
     /// Arrivals that were never started, because the run was stopped.
     fn interrupt_rest(&mut self) {
         while self.next < self.last {
-            let index = self.arrival(self.next).index;
+            let arrival = self.part.arrival(self.next, self.run.scenario.fleet.devices);
             self.next += 1;
-            let devices = &self.run.devices;
-            self.recorder
-                .end(&Outcome::Interrupted, devices.defects.of(index), || devices.registration_id(index));
+            let due = self.start.checked_add(self.run.schedule.due(arrival)).unwrap_or(self.start);
+            self.end(arrival, due, None, &Outcome::Interrupted, None);
         }
     }
 
-    /// Lets attempts in flight finish, unless told to give up.
+    /// Lets attempts in flight finish and devices that stay connected stay, unless told to give up.
     async fn drain(&mut self) {
-        let abort = self.run.stop.abort.clone();
-        while !self.attempts.is_empty() {
-            tokio::select! {
-                Some(joined) = self.attempts.join_next() => self.note(joined),
-                () = abort.cancelled() => break,
+        let stop = self.run.stop.clone();
+        while !self.attempts.is_empty() || !self.held.is_empty() {
+            self.hand_over(sim_device::now());
+            if stop.abort.is_cancelled() {
+                break;
             }
+            if stop.drain.is_cancelled() {
+                self.held.abort_all();
+            }
+            self.wait_in_drain(&stop).await;
         }
         self.attempts.shutdown().await;
-        let devices = &self.run.devices;
-        for index in self.in_flight.drain() {
-            self.recorder
-                .end(&Outcome::Interrupted, devices.defects.of(index), || devices.registration_id(index));
+        for (arrival, (due, started)) in std::mem::take(&mut self.in_flight) {
+            if let Some(journal) = &mut self.journal {
+                journal.given_up(due, started);
+            }
+            self.end(arrival, due, None, &Outcome::Interrupted, None);
+        }
+        self.held.abort_all();
+        while let Some(joined) = self.held.join_next().await {
+            self.note_held(joined);
         }
     }
+
+    async fn wait_in_drain(&mut self, stop: &Stop) {
+        let next = self.start + Duration::from_secs(self.second + 1);
+        let draining = stop.drain.is_cancelled();
+        tokio::select! {
+            Some(joined) = self.attempts.join_next(), if !self.attempts.is_empty() => self.note(joined),
+            Some(joined) = self.held.join_next(), if !self.held.is_empty() => self.note_held(joined),
+            () = tokio::time::sleep_until(next.into()) => {}
+            () = stop.drain.cancelled(), if !draining => {}
+            () = stop.abort.cancelled() => {}
+        }
+    }
+
+    /// Hands over what was noted, when a second is over. What finds no room is handed over with the next.
+    fn hand_over(&mut self, now: Instant) {
+        if now >= self.journal_due {
+            self.journal_due = now + JOURNAL_EVERY;
+            if let Some(journal) = &mut self.journal {
+                journal.flush();
+            }
+        }
+        let second = now.saturating_duration_since(self.start).as_secs();
+        if second <= self.second {
+            return;
+        }
+        if let Ok(room) = self.out.try_reserve() {
+            let delta = self.delta(now);
+            room.send(delta);
+        }
+        self.second = second;
+    }
+
+    fn delta(&mut self, now: Instant) -> Delta {
+        let recorder = std::mem::replace(&mut self.recorder, Recorder::new(self.start));
+        let times = self.meter.lap(now.saturating_duration_since(self.lapped));
+        self.lapped = now;
+        let worker = usize::try_from(self.me.index).unwrap_or(usize::MAX);
+        Delta { worker, second: self.second, recorder, times }
+    }
+
+    /// Outside of any runtime: waits for room.
+    fn hand_over_the_rest(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.flush();
+        }
+        let delta = self.delta(sim_device::now());
+        // Without a receiver nobody wants to know.
+        let _ = self.out.blocking_send(delta);
+    }
+}
+
+/// Where an arrival's random waits are drawn from.
+const fn draws(seed: u64, arrival: u64) -> u64 {
+    // Two arrivals, or two seeds, must not draw the same waits (the increment of splitmix64).
+    seed ^ arrival.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -16,7 +16,7 @@ pub enum Exit {
     Refused = 3,
     /// The target does not answer, or a port cannot be had.
     Unreachable = 4,
-    /// The sums do not add up: the result is invalid.
+    /// The sums do not add up, or the generator was the limit: the result is invalid.
     Invalid = 98,
     /// A gate failed.
     GateFailed = 99,

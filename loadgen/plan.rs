@@ -1,14 +1,23 @@
-//! From a checked scenario to who makes an attempt: devices by index, good ones and bad ones in their places.
+//! From a checked scenario to who makes an attempt: devices by index, good ones and bad ones in their places, each
+//! under the CA of its factory.
 //!
-//! Pure but for reading what the scenario names: a CA's files, or a directory of identities. The moment and the
-//! seed are arguments.
+//! Pure but for reading what the scenario names: a CA's files, a directory of identities, recorded arrivals. The
+//! moment and the seed are arguments.
+
+#[cfg(test)]
+pub(crate) mod fixture;
 
 use crate::exit::Failure;
-use scenarios::{Authority, GroupOn, Scenario, Target, Template};
-use sim_identity::defect::{Expected, Scene, Workshop, World};
+use scenarios::{Action, Authority, Goal, GroupOn, Scenario, Target, Template};
+use sim_identity::authority::LinePlan;
+use sim_identity::defect::{self, Scene, Workshop, World};
 use sim_identity::fleet::FleetPlan;
-use sim_identity::{Defect, DeviceIdentity, Fleet, Hierarchy, HierarchyPlan, IssueError, Issuer, Seed};
-use std::collections::{BTreeMap, HashMap};
+use sim_identity::{
+    Defect, DeviceIdentity, Fleet, Hierarchy, HierarchyPlan, IssueError, Issuer, KeyAlgorithm, Seed,
+};
+use sim_protocol::{CaName, EnrollmentGroupId};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -38,14 +47,37 @@ impl ShardOf {
     /// The whole run.
     pub const WHOLE: ShardOf = ShardOf { index: 0, count: 1 };
 
+    /// Part `inner` of this part: worker *w* of *W* inside shard *s* of *n*, as a part of the whole fleet.
+    pub fn part(self, inner: ShardOf) -> ShardOf {
+        ShardOf { index: inner.index * self.count + self.index, count: self.count * inner.count }
+    }
+
     /// How many of `devices` this part has.
     pub fn share(self, devices: u64) -> u64 {
-        (devices + self.count - 1 - self.index) / self.count
+        if devices > self.index { (devices - self.index - 1) / self.count + 1 } else { 0 }
     }
 
     /// The fleet index of this part's n-th device.
     pub fn device(self, position: u64) -> u64 {
         position * self.count + self.index
+    }
+
+    /// Whether a device of this index is this part's.
+    pub fn has(self, index: u64) -> bool {
+        index % self.count == self.index
+    }
+
+    /// How many of `arrivals` this part has; arrival *k* is device *k* modulo `devices`, and this part's in every
+    /// turn of its devices.
+    pub fn arrivals(self, arrivals: u64, devices: u64) -> u64 {
+        let devices = devices.max(1);
+        arrivals / devices * self.share(devices) + self.share(arrivals % devices)
+    }
+
+    /// The number of this part's n-th arrival; rises with n. It means something below [`ShardOf::arrivals`] alone.
+    pub fn arrival(self, position: u64, devices: u64) -> u64 {
+        let each_turn = self.share(devices).max(1);
+        position / each_turn * devices + self.device(position % each_turn)
     }
 }
 
@@ -70,21 +102,46 @@ impl Defects {
         self.places.get(&index).copied()
     }
 
+    /// Every defect that a device has, once, in the order of the matrix.
+    pub fn kinds(&self) -> impl Iterator<Item = Defect> + use<> {
+        self.places.values().copied().collect::<BTreeSet<_>>().into_iter()
+    }
+
     /// All bad devices, in no order.
     pub fn all(&self) -> impl Iterator<Item = (u64, Defect)> + '_ {
         self.places.iter().map(|(&index, &defect)| (index, defect))
     }
 }
 
+/// The devices of a run by who issues their certificates.
+#[derive(Clone, Debug)]
+struct Lines {
+    /// Those of the first factory, or all of them; it makes the bad ones, too.
+    first: Fleet,
+    /// Those of the other factories, in their order.
+    others: Vec<Fleet>,
+}
+
+impl Lines {
+    fn of(&self, factory: usize) -> &Fleet {
+        let other = factory.checked_sub(1).and_then(|place| self.others.get(place));
+        other.unwrap_or(&self.first)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Fleet> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
 /// Where identities come from.
 #[derive(Clone, Debug)]
 enum Source {
-    Minted(Box<Fleet>),
+    Minted(Box<Lines>),
     Directory(PathBuf),
 }
 
 /// What is meant to become of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It is let in.
     Assigned,
@@ -92,13 +149,63 @@ pub enum Fate {
     Disabled,
     /// It is refused.
     Refused,
+    /// It gets its connection, which is all it is after; nothing judges its chain.
+    Connected,
+    /// Assigned, disabled or refused, each is as meant: it depends on when it comes, because an event of the scenario
+    /// concerns it, or the CA that issued its certificate expires.
+    Open,
+}
+
+/// The way by which good devices of a factory are meant to come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactoryPath {
+    /// The enrollment group that is meant to admit them, where the scenario says.
+    pub group: Option<String>,
+    /// Subjects of the CAs that they present, from the root down to the one that issues them.
+    pub path: Vec<String>,
+}
+
+/// What is meant to become of the arrivals of a factory. A device counts once for each of its turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Which factory, as a place in the scenario's list; 0 where there are none.
+    pub factory: usize,
+    /// Arrivals that are meant to be assigned.
+    pub assigned: u64,
+    /// Arrivals that are meant to be refused, or told that they are disabled.
+    pub refused: u64,
+    /// Arrivals that are meant to get a connection, and want no more.
+    pub connected: u64,
+    /// Arrivals of which nobody can tell beforehand; see [`Fate::Open`].
+    pub open: u64,
+}
+
+impl Expected {
+    fn of(factory: usize) -> Self {
+        Expected { factory, ..Expected::default() }
+    }
+
+    fn add(&mut self, fate: Fate, arrivals: u64) {
+        let count = match fate {
+            Fate::Assigned => &mut self.assigned,
+            Fate::Refused | Fate::Disabled => &mut self.refused,
+            Fate::Connected => &mut self.connected,
+            Fate::Open => &mut self.open,
+        };
+        *count += arrivals;
+    }
 }
 
 /// The devices of a run, by index.
 #[derive(Clone, Debug)]
 pub struct Devices {
     source: Source,
-    template: Template,
+    /// The fleet as the scenario has it.
+    fleet: scenarios::Fleet,
+    /// By which enrollment groups they come in: as many as there are factories, or one.
+    ways: Vec<Way>,
+    /// What an attempt is after.
+    goal: Goal,
     /// Bad devices.
     pub defects: Defects,
     /// Devices of this part whose own certificates the instance holds: those are kept, because a certificate that is
@@ -112,10 +219,11 @@ impl Devices {
         if let Some(world) = self.known.get(&index) {
             return Ok(world.device.clone());
         }
-        let id = self.template.registration_id(index).map_err(Failure::usage)?;
+        let id = self.fleet.registration_id.registration_id(index).map_err(Failure::usage)?;
         match &self.source {
-            Source::Minted(fleet) => {
-                fleet.device(index, id, self.defects.of(index)).map_err(|fault| unminted(index, &fault))
+            Source::Minted(lines) => {
+                let made = lines.of(self.factory(index)).device(index, id, self.defects.of(index));
+                made.map_err(|fault| unminted(index, &fault))
             }
             Source::Directory(directory) => read_device(directory, id),
         }
@@ -123,9 +231,9 @@ impl Devices {
 
     /// What a device registers as.
     pub fn registration_id(&self, index: u64) -> String {
-        let name = self.template.render(index);
+        let name = self.fleet.registration_id.render(index);
         match &self.source {
-            Source::Minted(fleet) => fleet.name(name, self.defects.of(index)),
+            Source::Minted(lines) => lines.first.name(name, self.defects.of(index)),
             Source::Directory(_) => name,
         }
     }
@@ -135,10 +243,21 @@ impl Devices {
         matches!(self.source, Source::Minted(_))
     }
 
+    /// Which factory a device comes from, as a place in the scenario's list; 0 where there are none. Whoever is bad on
+    /// purpose comes from the first.
+    pub fn factory(&self, index: u64) -> usize {
+        if self.defects.of(index).is_some() { 0 } else { self.maker(index) }
+    }
+
+    /// Which factory a device comes from if it is good.
+    fn maker(&self, index: u64) -> usize {
+        if self.fleet.factories.is_empty() { 0 } else { self.fleet.factory(index).unwrap_or(0) }
+    }
+
     /// What was prepared for a defect.
     pub fn scene(&self, defect: Defect) -> Option<&Scene> {
         match &self.source {
-            Source::Minted(fleet) => fleet.scene(defect).map(|scene| &**scene),
+            Source::Minted(lines) => lines.first.scene(defect).map(|scene| &**scene),
             Source::Directory(_) => None,
         }
     }
@@ -148,36 +267,144 @@ impl Devices {
         self.known.iter().filter_map(|(&index, world)| Some((self.defects.of(index)?, world)))
     }
 
-    /// What is meant to become of a device that is good, or has this defect. `admits` says whether good devices
-    /// are let in; if not, nothing is verified, and only an individual enrollment still counts.
-    pub fn fate(&self, defect: Option<Defect>, admits: bool) -> Fate {
-        let Some(defect) = defect else {
-            return if admits { Fate::Assigned } else { Fate::Refused };
-        };
-        let individual = self.scene(defect).is_some_and(|scene| scene.additions.individual.is_some());
-        if !admits && !individual {
-            return Fate::Refused;
-        }
-        fate_of(defect)
+    /// What is meant to become of a device, which is good or has this defect. `admits` says whether good devices are
+    /// let in; if not, nothing is verified, and only an individual enrollment still counts.
+    pub fn fate(&self, index: u64, defect: Option<Defect>, admits: bool) -> Fate {
+        let factory = if defect.is_some() { 0 } else { self.maker(index) };
+        self.fate_at(factory, defect, admits)
     }
 
-    /// Subjects of the CAs that good devices present, from the top down; empty for identities read from files.
-    pub fn path(&self) -> Vec<String> {
-        match &self.source {
-            Source::Minted(fleet) => {
-                let issuer = fleet.issuer();
-                issuer.above().iter().rev().chain([issuer.certificate()]).map(|c| c.display_name()).collect()
-            }
-            Source::Directory(_) => Vec::new(),
+    /// What is meant to become of devices with this defect.
+    pub fn fate_of_defect(&self, defect: Defect, admits: bool) -> Fate {
+        self.fate_at(0, Some(defect), admits)
+    }
+
+    fn fate_at(&self, factory: usize, defect: Option<Defect>, admits: bool) -> Fate {
+        if self.goal == Goal::Connected {
+            // A chain is judged when a device registers, and this one never does.
+            return Fate::Connected;
         }
+        let meant = defect.map_or(Fate::Assigned, documented);
+        let scene = defect.and_then(|defect| self.scene(defect));
+        if scene.is_some_and(|scene| scene.additions.individual.is_some()) {
+            // An individual enrollment goes by the leaf: no group and no CA has a say.
+            return meant;
+        }
+        if !admits || meant == Fate::Refused {
+            return Fate::Refused;
+        }
+        let way = self.ways.get(factory);
+        if way.is_some_and(|way| way.unsettled) { Fate::Open } else { meant }
+    }
+
+    /// The ways by which good devices are meant to come in: one for each factory, or one where there are none; none
+    /// at all for identities read from files.
+    pub fn paths(&self) -> Vec<FactoryPath> {
+        let Source::Minted(fleets) = &self.source else { return Vec::new() };
+        let ways = self.ways.iter().zip(fleets.all()).map(|(way, fleet)| {
+            let issuer = fleet.issuer();
+            let chain = issuer.above().iter().rev().chain([issuer.certificate()]);
+            let group = way.group.as_ref().map(ToString::to_string);
+            FactoryPath { group, path: chain.map(|c| c.display_name()).collect() }
+        });
+        ways.collect()
+    }
+
+    /// What is meant to become of the arrivals of a part, of `planned` arrivals of the whole run: an entry for each
+    /// factory, or one where there are none. Bad devices count for the first factory.
+    pub fn expected(&self, scenario: &Scenario, part: ShardOf, admits: bool, planned: u64) -> Vec<Expected> {
+        let devices = scenario.fleet.devices.max(1);
+        let turns = |index| turns(index, planned, devices);
+        let mut made = self.made(part, planned, devices);
+        let mut expected: Vec<Expected> = (0..made.len()).map(Expected::of).collect();
+        for (index, defect) in self.defects.all().filter(|&(index, _)| part.has(index)) {
+            made[self.maker(index)] -= turns(index);
+            expected[0].add(self.fate_of_defect(defect, admits), turns(index));
+        }
+        for (factory, good) in made.into_iter().enumerate() {
+            expected[factory].add(self.fate_at(factory, None, admits), good);
+        }
+        expected
+    }
+
+    /// How many of the arrivals of a part are of devices of each factory, as if there were no defects.
+    fn made(&self, part: ShardOf, planned: u64, devices: u64) -> Vec<u64> {
+        if self.ways.len() == 1 {
+            return vec![part.arrivals(planned, devices)];
+        }
+        let mut made = vec![0; self.ways.len()];
+        for index in (0..part.share(devices)).map(|position| part.device(position)) {
+            made[self.maker(index)] += turns(index, planned, devices);
+        }
+        made
     }
 }
 
-fn fate_of(defect: Defect) -> Fate {
+/// How many of the planned arrivals are of one device.
+fn turns(index: u64, planned: u64, devices: u64) -> u64 {
+    planned / devices + u64::from(index < planned % devices)
+}
+
+/// Devices that come in by one enrollment group.
+#[derive(Clone, Debug)]
+struct Way {
+    /// The group, where the scenario names it.
+    group: Option<EnrollmentGroupId>,
+    /// Whether an event or an expiry decides what becomes of them.
+    unsettled: bool,
+}
+
+/// What scenarios call the one root of a fleet without factories.
+pub(crate) const ONLY_ROOT: &str = "fleet";
+
+/// The ways of a scenario: by its factories' groups, or by the one group it has without them.
+fn ways(scenario: &Scenario) -> Vec<Way> {
+    let way = |group: Option<&EnrollmentGroupId>, root: &str| Way {
+        group: group.cloned(),
+        unsettled: is_unsettled(scenario, group, root),
+    };
+    if scenario.fleet.factories.is_empty() {
+        let group = match &scenario.target {
+            Target::Mock(mock) => Some(&mock.group),
+            Target::Service(_) => None,
+        };
+        return vec![way(group, ONLY_ROOT)];
+    }
+    scenario.fleet.factories.iter().map(|factory| way(Some(&factory.name), &factory.root)).collect()
+}
+
+/// Whether it depends on the moment what becomes of devices that come in by this group, under this root.
+fn is_unsettled(scenario: &Scenario, group: Option<&EnrollmentGroupId>, root: &str) -> bool {
+    let expires = matches!(scenario.fleet.authority, Authority::Minted { issuing_validity: Some(_), .. });
+    let concerned = scenario.events.iter().any(|event| match &event.action {
+        Action::DisableGroup(name) | Action::EnableGroup(name) => Some(name) == group,
+        Action::DeleteCa(name) => name == root,
+        // Devices go to the hubs that are left.
+        Action::UnlinkHub(_) => false,
+    });
+    expires || concerned || leaves_no_hub(scenario)
+}
+
+/// Whether the events take every hub away.
+fn leaves_no_hub(scenario: &Scenario) -> bool {
+    let Target::Mock(mock) = &scenario.target else { return false };
+    let taken = |hub: &String| {
+        scenario
+            .events
+            .iter()
+            .any(|event| matches!(&event.action, Action::UnlinkHub(name) if name.eq_ignore_ascii_case(hub)))
+    };
+    mock.hubs.iter().all(taken)
+}
+
+/// What becomes of a device with this defect, as documented.
+fn documented(defect: Defect) -> Fate {
     match defect.expected() {
-        Expected::Accept => Fate::Assigned,
-        Expected::Disabled => Fate::Disabled,
-        Expected::Refused(_) | Expected::Proven | Expected::NotProven => Fate::Refused,
+        defect::Expected::Accept => Fate::Assigned,
+        defect::Expected::Disabled => Fate::Disabled,
+        defect::Expected::Refused(_) | defect::Expected::Proven | defect::Expected::NotProven => {
+            Fate::Refused
+        }
     }
 }
 
@@ -191,11 +418,24 @@ fn read_device(directory: &Path, id: sim_protocol::RegistrationId) -> Result<Dev
     crate::cli::read_identity(&chain, &key, Some(id))
 }
 
+/// The authorities of a factory.
+#[derive(Clone, Debug)]
+pub struct FactoryCa {
+    /// What the factory and its enrollment group are called.
+    pub name: EnrollmentGroupId,
+    /// What its root is called in an instance. Factories of one root have the same certificate there.
+    pub root: CaName,
+    /// The root, and the intermediates of this factory.
+    pub hierarchy: Hierarchy,
+}
+
 /// The authority of a run: the tool's own hierarchy, or the user's CA.
 #[derive(Clone, Debug)]
 pub enum Ca {
     /// Made for this run.
     Minted(Hierarchy),
+    /// Made for this run, one for each factory of the scenario, in its order; at least one.
+    Factories(Vec<FactoryCa>),
     /// The user's, with its key.
     Given(Arc<Issuer>),
     /// Nothing: identities come finished from a directory.
@@ -203,15 +443,18 @@ pub enum Ca {
 }
 
 impl Ca {
-    /// Makes or reads the authority; paths are taken relative to `base`, the scenario's directory.
+    /// Makes or reads the authority; paths are taken relative to `base`, the scenario's directory. An issuing CA that
+    /// is to expire during the run does so counted from `now`, the moment of this call.
+    ///
+    /// # Errors
+    /// Usage, when a CA cannot be read.
     pub fn prepare(scenario: &Scenario, base: &Path, now: OffsetDateTime) -> Result<Self, Failure> {
         match &scenario.fleet.authority {
-            Authority::Minted { intermediates, key } => {
-                let plan =
-                    HierarchyPlan { name: scenario.name.clone(), intermediates: *intermediates, key: *key };
-                let made = Hierarchy::mint(&plan, &seed(scenario).child("authority"), now);
-                made.map(Ca::Minted)
-                    .map_err(|e| Failure::unexpected(format!("cannot mint the authorities: {e}")))
+            Authority::Minted { intermediates, key, issuing_validity } => {
+                let issuing_validity =
+                    issuing_validity.map(|v| Duration::try_from(v).unwrap_or(Duration::MAX));
+                let mint = Mint { intermediates: *intermediates, key: *key, issuing_validity, now };
+                mint.authority(scenario)
             }
             Authority::Files { certificate, key, chain } => {
                 let chain = chain.as_ref().map(|c| base.join(c));
@@ -224,6 +467,55 @@ impl Ca {
     }
 }
 
+/// How authorities are minted.
+struct Mint {
+    intermediates: u8,
+    key: KeyAlgorithm,
+    issuing_validity: Option<Duration>,
+    now: OffsetDateTime,
+}
+
+impl Mint {
+    fn authority(&self, scenario: &Scenario) -> Result<Ca, Failure> {
+        let factories = &scenario.fleet.factories;
+        let seed = seed(scenario).child("authority");
+        if factories.is_empty() {
+            let root = self.root(scenario.name.clone(), &seed)?;
+            return self.line(&root, scenario.name.clone(), &seed).map(Ca::Minted);
+        }
+        let mut roots: BTreeMap<&str, Arc<Issuer>> = BTreeMap::new();
+        for factory in factories {
+            if let Entry::Vacant(missing) = roots.entry(&factory.root) {
+                let name = format!("{} {}", scenario.name, factory.root);
+                missing.insert(self.root(name, &seed.child(&format!("root {}", factory.root)))?);
+            }
+        }
+        let made = factories.iter().map(|factory| {
+            let name = factory.name.clone();
+            let seed = seed.child(&format!("factory {name}"));
+            let hierarchy = self.line(&roots[&*factory.root], name.to_string(), &seed)?;
+            let root = CaName::new(&*factory.root).map_err(Failure::usage)?;
+            Ok(FactoryCa { name, root, hierarchy })
+        });
+        made.collect::<Result<_, Failure>>().map(Ca::Factories)
+    }
+
+    fn root(&self, name: String, seed: &Seed) -> Result<Arc<Issuer>, Failure> {
+        let plan = HierarchyPlan { name, intermediates: 0, key: self.key };
+        Hierarchy::mint(&plan, seed, self.now).map(|made| made.root().clone()).map_err(|e| no_authority(&e))
+    }
+
+    fn line(&self, root: &Arc<Issuer>, name: String, seed: &Seed) -> Result<Hierarchy, Failure> {
+        let Mint { intermediates, key, issuing_validity, now } = *self;
+        let plan = LinePlan { name, intermediates, key, issuing_validity };
+        Hierarchy::mint_line(root, &plan, seed, now).map_err(|e| no_authority(&e))
+    }
+}
+
+fn no_authority(fault: &IssueError) -> Failure {
+    Failure::unexpected(format!("cannot mint the authorities: {fault}"))
+}
+
 /// Who of an authority does what in an instance.
 #[derive(Clone, Copy, Debug)]
 pub struct Roles<'a> {
@@ -234,6 +526,10 @@ pub struct Roles<'a> {
 }
 
 impl<'a> Roles<'a> {
+    fn of(hierarchy: &'a Hierarchy) -> Self {
+        Roles { top: hierarchy.root(), issuing: hierarchy.issuing() }
+    }
+
     /// The CA that the fleet's group is on.
     pub fn member(self, on: GroupOn) -> &'a Arc<Issuer> {
         if on == GroupOn::Root { self.top } else { self.issuing }
@@ -241,10 +537,11 @@ impl<'a> Roles<'a> {
 }
 
 impl Ca {
-    /// Who does what; none where there is no CA at hand.
+    /// Who does what, in the first factory where there are several; none where there is no CA at hand.
     pub fn roles(&self) -> Option<Roles<'_>> {
         match self {
-            Ca::Minted(hierarchy) => Some(Roles { top: hierarchy.root(), issuing: hierarchy.issuing() }),
+            Ca::Minted(hierarchy) => Some(Roles::of(hierarchy)),
+            Ca::Factories(all) => all.first().map(|factory| Roles::of(&factory.hierarchy)),
             Ca::Given(issuer) => Some(Roles { top: issuer, issuing: issuer }),
             Ca::None(_) => None,
         }
@@ -256,7 +553,27 @@ pub fn seed(scenario: &Scenario) -> Seed {
     Seed::from_number(scenario.seed)
 }
 
+/// Recorded arrivals: the times of each list that the load replays, in the order of the stages. Paths are taken
+/// relative to `base`, the scenario's directory.
+///
+/// # Errors
+/// Usage, when a file cannot be read, or is no list of times.
+pub fn replays(scenario: &Scenario, base: &Path) -> Result<Vec<Vec<std::time::Duration>>, Failure> {
+    scenario.load.replays().map(|file| replay(&base.join(file))).collect()
+}
+
+fn replay(file: &Path) -> Result<Vec<std::time::Duration>, Failure> {
+    let cannot = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!("cannot read recorded arrivals {}: {why}", file.display()))
+    };
+    let text = crate::cli::read_file(file, "recorded arrivals")?;
+    let text = String::from_utf8(text).map_err(|_| cannot(&"it is not UTF-8 text"))?;
+    scenarios::recorded(&text).map_err(|fault| cannot(&fault))
+}
+
 /// The devices of a scenario under its authority. Those of this part that the instance is to know are minted.
+/// Whatever is bad on purpose is made under the authorities of the first factory, wherever the device would come
+/// from if it were good.
 ///
 /// # Errors
 /// Usage, when a defect is not possible under the authority, or takes a state of the service that is not the run's
@@ -268,13 +585,19 @@ pub fn devices(
     now: OffsetDateTime,
 ) -> Result<Devices, Failure> {
     let fleet = &scenario.fleet;
-    let template = fleet.registration_id.clone();
+    let devices = |source, defects, known| Devices {
+        source,
+        fleet: fleet.clone(),
+        ways: ways(scenario),
+        goal: scenario.device.goal,
+        defects,
+        known,
+    };
     let roles = match (ca, ca.roles()) {
         (_, Some(roles)) => roles,
         (Ca::None(directory), None) => {
             let source = Source::Directory(directory.clone());
-            let (defects, known) = (Defects::default(), BTreeMap::new());
-            return Ok(Devices { source, template, defects, known });
+            return Ok(devices(source, Defects::default(), BTreeMap::new()));
         }
         (_, None) => return Err(Failure::unexpected("an authority without a CA")),
     };
@@ -283,20 +606,32 @@ pub fn devices(
         key_pool: usize::try_from(fleet.key_pool).unwrap_or(usize::MAX),
         validity: Duration::try_from(fleet.validity).unwrap_or(Duration::days(30)),
     };
-    let mut made = Fleet::new(&plan, roles.issuing.clone(), seed(scenario).child("fleet"), now)
-        .map_err(|e| Failure::usage(format!("cannot prepare the fleet: {e}")))?;
+    let mut first = Fleet::new(&plan, roles.issuing.clone(), seed(scenario).child("fleet"), now)
+        .map_err(|fault| unprepared_fleet(&fault))?;
+    let others = others(ca, &first)?;
     let workshop = Workshop::under(roles.top, roles.issuing, &seed(scenario).child("defects"), now);
     let listed: Vec<(Defect, u64)> = fleet.defects.iter().map(|d| (d.kind, d.devices)).collect();
     for &(defect, _) in &listed {
         let scene = scene(defect, &workshop)?;
-        made = made.with_scene(defect, Arc::new(scene));
+        first = first.with_scene(defect, Arc::new(scene));
         if matches!(scenario.target, Target::Service(_)) {
-            refuse_additions(defect, &made)?;
+            refuse_additions(defect, &first)?;
         }
     }
     let defects = Defects::spread(&listed, fleet.devices);
-    let known = known(&made, &template, &defects, shard)?;
-    Ok(Devices { source: Source::Minted(Box::new(made)), template, defects, known })
+    let known = known(&first, &fleet.registration_id, &defects, shard)?;
+    Ok(devices(Source::Minted(Box::new(Lines { first, others })), defects, known))
+}
+
+/// The devices of all factories but the first.
+fn others(ca: &Ca, first: &Fleet) -> Result<Vec<Fleet>, Failure> {
+    let Ca::Factories(all) = ca else { return Ok(Vec::new()) };
+    let others = all.iter().skip(1).map(|factory| first.under(factory.hierarchy.issuing().clone()));
+    others.collect::<Result<_, _>>().map_err(|fault| unprepared_fleet(&fault))
+}
+
+fn unprepared_fleet(fault: &IssueError) -> Failure {
+    Failure::usage(format!("cannot prepare the fleet: {fault}"))
 }
 
 /// Prepares a defect under a fleet's authorities.
@@ -347,8 +682,7 @@ fn known(
         let additions = fleet.scene(defect).map(|scene| &scene.additions);
         additions.is_some_and(|added| added.individual.is_some() || added.own_leaf.is_some())
     };
-    let ours = |index: u64| index % shard.count == shard.index;
-    let of_this_part = defects.all().filter(|&(index, defect)| ours(index) && needs(defect));
+    let of_this_part = defects.all().filter(|&(index, defect)| shard.has(index) && needs(defect));
     let minted = of_this_part.map(|(index, defect)| {
         let id = template.registration_id(index).map_err(Failure::usage)?;
         let world = fleet.defective(index, &id, defect).map_err(|fault| unminted(index, &fault))?;
@@ -364,9 +698,12 @@ pub(crate) fn numbered(defect: Defect, number: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::fixture::{MINTED, NOW, one_of, scenario, with_events, with_factories};
     use super::*;
     use crate::exit::Exit;
-    use sim_identity::{KeyAlgorithm, pem};
+    use scenarios::{Load, Spacing, Stage, WhenFull};
+    use sim_identity::{Certificate, KeyAlgorithm, pem};
+    use std::time::Duration as StdDuration;
 
     #[test]
     fn shards_partition_a_fleet() {
@@ -380,6 +717,42 @@ mod tests {
                     .collect();
                 all.sort_unstable();
                 assert_eq!(all, (0..devices).collect::<Vec<_>>(), "{devices} over {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_partition_the_arrivals_of_every_turn() {
+        for (devices, count) in (1..=9).flat_map(|devices| (1..=6).map(move |count| (devices, count))) {
+            for arrivals in 0..=3 * devices {
+                let mut all = Vec::new();
+                for part in (0..count).map(|index| ShardOf { index, count }) {
+                    let own: Vec<u64> =
+                        (0..part.arrivals(arrivals, devices)).map(|n| part.arrival(n, devices)).collect();
+                    assert!(own.is_sorted_by(|a, b| a < b), "{own:?} of {devices} over {count}");
+                    assert!(own.iter().all(|arrival| part.has(arrival % devices)), "{own:?} of {part:?}");
+                    all.extend(own);
+                }
+                all.sort_unstable();
+                let planned: Vec<u64> = (0..arrivals).collect();
+                assert_eq!(all, planned, "{arrivals} arrivals of {devices} devices over {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_part_is_a_part_of_the_whole() {
+        let parts = |count| (0..count).map(move |index| ShardOf { index, count });
+        for (outer, inner) in (1..=4).flat_map(|n| (1..=4).map(move |w| (n, w))) {
+            for (shard, worker) in parts(outer).flat_map(|s| parts(inner).map(move |w| (s, w))) {
+                let part = shard.part(worker);
+                for devices in 0..20 {
+                    // A worker counts the devices of its shard.
+                    let own = worker.share(shard.share(devices));
+                    let flat: Vec<u64> = (0..own).map(|n| shard.device(worker.device(n))).collect();
+                    let found: Vec<u64> = (0..part.share(devices)).map(|n| part.device(n)).collect();
+                    assert_eq!(found, flat, "{worker:?} in {shard:?} of {devices}");
+                }
             }
         }
     }
@@ -409,20 +782,17 @@ mod tests {
         assert_eq!(Defects::spread(&[], 5).all().count(), 0);
     }
 
-    const NOW: OffsetDateTime = time::macros::datetime!(2026-06-01 00:00 UTC);
-    const MINTED: &str = "[fleet.authority.minted]\nintermediates = 1";
+    fn planned_of(scenario: &Scenario) -> Result<Devices, Failure> {
+        let ca = Ca::prepare(scenario, Path::new(""), NOW)?;
+        devices(scenario, &ca, ShardOf::WHOLE, NOW)
+    }
 
-    /// The devices of a scenario with this authority, target and one device of each of these defects.
     fn planned(authority: &str, target: &str, defects: &[&str]) -> Result<Devices, Failure> {
-        let listed: String =
-            defects.iter().map(|id| format!("[[fleet.defect]]\nid = \"{id}\"\ndevices = 1\n")).collect();
-        let text = format!(
-            "name = \"x\"\n[fleet]\ndevices = 400\nregistration_id = \"dev-{{index}}\"\n{listed}{authority}\n{target}\n\
-             [load.closed]\nin_flight = 1\n"
-        );
-        let scenario = Scenario::parse("x.toml", &text, &[]).map_err(Failure::usage)?;
-        let ca = Ca::prepare(&scenario, Path::new(""), NOW)?;
-        devices(&scenario, &ca, ShardOf::WHOLE, NOW)
+        planned_of(&scenario(authority, target, defects))
+    }
+
+    fn certificates(device: &DeviceIdentity) -> Vec<Certificate> {
+        device.chain.iter().map(|der| Certificate::from_der(der.to_vec()).expect("a certificate")).collect()
     }
 
     /// A `[fleet.authority.files]` of the last CA of a hierarchy this deep, kept in `directory`.
@@ -483,10 +853,217 @@ mod tests {
         ];
         let devices = planned(MINTED, "[target.mock]", &defects.map(|(id, ..)| id)).expect("devices");
         for (id, admitting, not_admitting) in defects {
-            let defect = Some(id.parse().expect("a defect"));
-            assert_eq!((devices.fate(defect, true), devices.fate(defect, false)), (admitting, not_admitting));
+            let fate = |admits| devices.fate_of_defect(id.parse().expect("a defect"), admits);
+            assert_eq!((fate(true), fate(false)), (admitting, not_admitting), "{id}");
         }
-        assert_eq!((devices.fate(None, true), devices.fate(None, false)), (Assigned, Refused));
+        let good = |admits| devices.fate(0, None, admits);
+        assert_eq!((good(true), good(false)), (Assigned, Refused));
+    }
+
+    #[test]
+    fn each_device_comes_under_the_ca_of_its_factory() {
+        let scenario = with_factories(scenario(MINTED, "[target.mock]", &[]));
+        let devices = planned_of(&scenario).expect("devices");
+        let paths = devices.paths();
+        let groups: Vec<_> = paths.iter().filter_map(|way| way.group.as_deref()).collect();
+        assert_eq!(groups, ["line-a", "line-b", "line-c"]);
+        for (group, way) in paths.iter().enumerate() {
+            let chain = certificates(&devices.device(one_of(&devices, group)).expect("a device"));
+            let names: Vec<_> = chain.iter().skip(1).rev().map(Certificate::display_name).collect();
+            assert_eq!(names, way.path);
+            for pair in chain.windows(2) {
+                pair[0].verify_signed_by(&pair[1]).expect("signed by the next");
+            }
+        }
+        assert_eq!(paths[0].path[0], paths[1].path[0], "one root for both");
+        assert_ne!(paths[0].path[1], paths[1].path[1], "an intermediate for each");
+        assert_ne!(paths[1].path[0], paths[2].path[0], "a root of its own");
+    }
+
+    #[test]
+    fn a_device_and_its_authorities_have_the_same_keys_in_every_run_and_its_own_in_every_factory() {
+        let one = scenario(MINTED, "[target.mock]", &[]);
+        let several = with_factories(one.clone());
+        let keys = |scenario: &Scenario, index| {
+            let device = planned_of(scenario).expect("devices").device(index).expect("a device");
+            certificates(&device).iter().map(|c| c.public_key().to_vec()).collect::<Vec<_>>()
+        };
+        let devices = planned_of(&several).expect("devices");
+        for index in (0..3).map(|group| one_of(&devices, group)) {
+            assert_eq!(keys(&several, index), keys(&several, index));
+            assert_eq!(keys(&several, index)[0], keys(&one, index)[0], "the leaf's");
+            assert_ne!(keys(&several, index)[1], keys(&one, index)[1], "the intermediate's");
+        }
+    }
+
+    #[test]
+    fn whoever_is_bad_on_purpose_comes_from_the_first_factory() {
+        let defects = ["time-leaf-expired", "svc-individual-disabled", "eku-absent", "cn-mismatch"];
+        let scenario = with_factories(scenario(MINTED, "[target.mock]", &defects));
+        let devices = planned_of(&scenario).expect("devices");
+        let places: Vec<u64> = devices.defects.all().map(|(index, _)| index).collect();
+        assert!(places.iter().any(|&index| scenario.fleet.factory(index) != Some(0)), "or nothing is shown");
+        let first = &devices.paths()[0].path;
+        for index in places {
+            assert_eq!(devices.factory(index), 0);
+            let chain = certificates(&devices.device(index).expect("a device"));
+            assert_eq!(chain.last().map(Certificate::display_name).as_ref(), first.first());
+        }
+    }
+
+    #[test]
+    fn an_issuing_ca_expires_when_it_is_told_to_and_its_leaves_with_it() {
+        const MINUTE: StdDuration = StdDuration::from_secs(60);
+        let minted = |intermediates, issuing_validity| Authority::Minted {
+            intermediates,
+            key: KeyAlgorithm::P256,
+            issuing_validity: Some(issuing_validity),
+        };
+        for (intermediates, validity) in
+            [(1, StdDuration::from_secs(2)), (1, MINUTE), (3, MINUTE), (1, 2 * 1440 * MINUTE)]
+        {
+            let mut one = scenario(MINTED, "[target.mock]", &[]);
+            one.fleet.authority = minted(intermediates, validity);
+            for scenario in [with_factories(one.clone()), one] {
+                let device = planned_of(&scenario).expect("devices").device(7).expect("a device");
+                let ends: Vec<_> = certificates(&device).iter().map(Certificate::expiry).collect();
+                assert_eq!(ends[..2], [NOW + validity; 2], "leaf and issuing CA");
+                assert!(ends[2..].iter().all(|&end| end > NOW + Duration::days(1000)), "CAs above: {ends:?}");
+            }
+        }
+    }
+
+    /// What is meant to become of good devices of each factory, and then of those with these defects.
+    fn fates(scenario: &Scenario, admits: bool) -> Vec<Fate> {
+        let devices = planned_of(scenario).expect("devices");
+        let good = (0..scenario.fleet.factories.len())
+            .map(|group| devices.fate(one_of(&devices, group), None, admits));
+        let good: Vec<Fate> = good.collect();
+        let mut bad: Vec<(Defect, u64)> = devices.defects.all().map(|(i, defect)| (defect, i)).collect();
+        bad.sort();
+        good.into_iter()
+            .chain(bad.into_iter().map(|(defect, index)| devices.fate(index, Some(defect), admits)))
+            .collect()
+    }
+
+    #[test]
+    fn what_an_event_or_an_expiry_decides_is_open() {
+        use Fate::{Assigned, Connected, Disabled, Open, Refused};
+        let group = |name: &str| name.parse::<EnrollmentGroupId>().expect("a name");
+        let hub = || Action::UnlinkHub("hub-1.azure-devices.net".into());
+        // In the order of the matrix: refused, disabled, disabled by itself, let in by its group.
+        let defects =
+            ["time-leaf-expired", "svc-group-disabled", "svc-individual-disabled", "svc-two-groups"];
+        let plain = with_factories(scenario(MINTED, "[target.mock]", &defects));
+        let own = [Assigned, Assigned, Assigned, Refused, Disabled, Assigned, Disabled];
+        assert_eq!(sorted(&fates(&plain, true)), sorted(&own));
+        for (actions, open) in [
+            (vec![Action::DisableGroup(group("line-b"))], [false, true, false]),
+            (vec![Action::EnableGroup(group("line-c"))], [false, false, true]),
+            (vec![Action::DeleteCa("east".into())], [true, true, false]),
+            (
+                vec![Action::DeleteCa("line-c".into()), Action::DisableGroup(group("line-a"))],
+                [true, false, true],
+            ),
+            (vec![Action::DisableGroup(group("fleet")), Action::DeleteCa(ONLY_ROOT.into())], [false; 3]),
+            (vec![Action::UnlinkHub("other.azure-devices.net".into())], [false; 3]),
+            (vec![hub()], [true; 3]),
+        ] {
+            let found = fates(&with_events(plain.clone(), &actions), true);
+            let good = open.map(|open| if open { Open } else { Assigned });
+            assert_eq!(found[..3], good, "{actions:?}");
+            // Only what its group and its root decide about a bad device is open.
+            let group_decides = if open[0] { [Open, Open] } else { [Disabled, Assigned] };
+            let bad = [Refused, Disabled].into_iter().chain(group_decides);
+            assert_eq!(sorted(&found[3..]), sorted(&bad.collect::<Vec<_>>()), "{actions:?}");
+        }
+        let mut expiring = plain.clone();
+        let issuing_validity = Some(StdDuration::from_secs(60));
+        expiring.fleet.authority =
+            Authority::Minted { intermediates: 1, key: KeyAlgorithm::P256, issuing_validity };
+        assert_eq!(fates(&expiring, true)[..3], [Open; 3]);
+        let unverified = with_events(plain.clone(), &[Action::DeleteCa("east".into())]);
+        assert_eq!(fates(&unverified, false)[..3], [Refused; 3], "nobody was let in before either");
+        let mut connecting = plain;
+        connecting.device.goal = Goal::Connected;
+        assert!(fates(&connecting, true).iter().all(|&fate| fate == Connected));
+    }
+
+    fn sorted(fates: &[Fate]) -> Vec<String> {
+        let mut names: Vec<_> = fates.iter().map(|fate| format!("{fate:?}")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn without_factories_events_name_the_group_and_the_root_that_there_are() {
+        use Fate::{Assigned, Open};
+        let plain = scenario(MINTED, "[target.mock]", &[]);
+        for (action, fate) in [
+            (Action::DisableGroup("fleet".parse().expect("a name")), Open),
+            (Action::DisableGroup("other".parse().expect("a name")), Assigned),
+            (Action::DeleteCa("fleet".into()), Open),
+            (Action::DeleteCa("other".into()), Assigned),
+        ] {
+            let devices = planned_of(&with_events(plain.clone(), std::slice::from_ref(&action)));
+            assert_eq!(devices.expect("devices").fate(3, None, true), fate, "{action:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_expected_is_the_sum_over_the_arrivals() {
+        let defects =
+            ["time-leaf-expired", "svc-group-disabled", "svc-individual-disabled", "svc-two-groups"];
+        let one = scenario(MINTED, "[target.mock]", &defects);
+        let several = with_factories(one.clone());
+        let event = [Action::DisableGroup("line-b".parse().expect("a name"))];
+        let mut connecting = several.clone();
+        connecting.device.goal = Goal::Connected;
+        for scenario in [one, several.clone(), with_events(several, &event), connecting] {
+            let devices = planned_of(&scenario).expect("devices");
+            let parts =
+                [(1, 400), (1, 399), (3, 1000), (2, 250), (8, 0)].into_iter().flat_map(|(count, planned)| {
+                    (0..count).map(move |index| (ShardOf { index, count }, planned))
+                });
+            for ((part, planned), admits) in parts.flat_map(|part| [(part, true), (part, false)]) {
+                let mut counted: Vec<_> =
+                    (0..scenario.fleet.factories.len().max(1)).map(Expected::of).collect();
+                for index in (0..planned).map(|arrival| arrival % 400).filter(|&index| part.has(index)) {
+                    let fate = devices.fate(index, devices.defects.of(index), admits);
+                    counted[devices.factory(index)].add(fate, 1);
+                }
+                let expected = devices.expected(&scenario, part, admits, planned);
+                assert_eq!(expected, counted, "{planned} arrivals, {part:?}, {admits}");
+            }
+        }
+    }
+
+    #[test]
+    fn recorded_arrivals_are_read_beside_the_scenario() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (file, text) in [("a.txt", "0\n1.5\n"), ("b.txt", "0.25\n"), ("bad.txt", "soon\n")] {
+            std::fs::write(directory.path().join(file), text).expect("written");
+        }
+        let read = |files: &[&str]| {
+            let mut scenario = scenario(MINTED, "[target.mock]", &[]);
+            let stages = files.iter().map(|file| Stage::Replay { file: (*file).to_owned() });
+            scenario.load = Load::Open {
+                stages: stages.collect(),
+                spacing: Spacing::Even,
+                max_in_flight: 1,
+                when_full: WhenFull::Wait,
+            };
+            replays(&scenario, directory.path()).map_err(|failure| failure.exit)
+        };
+        let seconds = StdDuration::from_secs_f64;
+        assert_eq!(
+            read(&["b.txt", "a.txt"]),
+            Ok(vec![vec![seconds(0.25)], vec![seconds(0.0), seconds(1.5)]])
+        );
+        assert_eq!(read(&[]), Ok(vec![]));
+        for bad in ["bad.txt", "missing.txt"] {
+            assert_eq!(read(&["a.txt", bad]), Err(Exit::Usage), "{bad}");
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What one shard measured. Recorders belong to one shard each and add up without loss.
 
 use hdrhistogram::Histogram;
-use reports::{OutcomeKind, Outcomes, Second};
-use sim_device::{Attempt, Outcome, Phase, Phases};
+use reports::{OutcomeKind, Outcomes, Retries, Second};
+use sim_device::{Attempt, Held, Outcome, Phase, Phases, TlsFacts};
 use sim_identity::Defect;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 /// A histogram of nanoseconds at three significant digits, which grows as it must.
@@ -27,6 +27,8 @@ pub struct ReasonKey {
     pub message: String,
     /// What was wrong with the device on purpose.
     pub defect: Option<Defect>,
+    /// Whether the scenario means it so.
+    pub expected: bool,
 }
 
 /// The histograms of a shard.
@@ -34,12 +36,14 @@ pub struct ReasonKey {
 pub struct Clocks {
     /// By [`Phase`].
     pub phases: Vec<Histogram<u64>>,
-    /// finished - started, of devices that were assigned.
+    /// finished - started, of devices that got what they were after.
     pub service: Histogram<u64>,
-    /// finished - due, of devices that were assigned.
+    /// finished - due, of devices that got what they were after.
     pub response: Histogram<u64>,
     /// finished - started, of all others that started.
     pub unsuccessful: Histogram<u64>,
+    /// started - when the arrival could have been started; open loads alone.
+    pub lateness: Histogram<u64>,
 }
 
 impl Clocks {
@@ -49,58 +53,93 @@ impl Clocks {
             service: histogram(),
             response: histogram(),
             unsuccessful: histogram(),
+            lateness: histogram(),
         }
     }
 
     fn all_mut(&mut self) -> impl Iterator<Item = &mut Histogram<u64>> {
-        let Clocks { phases, service, response, unsuccessful } = self;
-        phases.iter_mut().chain([service, response, unsuccessful])
+        let Clocks { phases, service, response, unsuccessful, lateness } = self;
+        phases.iter_mut().chain([service, response, unsuccessful, lateness])
     }
 
     fn all(&self) -> impl Iterator<Item = &Histogram<u64>> {
-        let Clocks { phases, service, response, unsuccessful } = self;
-        phases.iter().chain([service, response, unsuccessful])
+        let Clocks { phases, service, response, unsuccessful, lateness } = self;
+        phases.iter().chain([service, response, unsuccessful, lateness])
     }
 
     fn note(&mut self, phases: &Phases) {
-        for phase in Phase::ALL {
-            if let Some(took) = phases.of(phase) {
-                record(&mut self.phases[phase as usize], took);
-            }
-        }
-        for &took in &phases.polls {
-            record(&mut self.phases[Phase::Poll as usize], took);
+        for (phase, took) in phases.each() {
+            record(&mut self.phases[phase as usize], took);
         }
     }
 }
 
-fn record(histogram: &mut Histogram<u64>, took: Duration) {
+/// Adds a time to a histogram of nanoseconds.
+pub fn record(histogram: &mut Histogram<u64>, took: Duration) {
     // A growing histogram takes every value up to 584 years.
     let _ = histogram.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
 }
+
+/// How one arrival ended: what recorders count, and journals keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// Which arrival.
+    pub arrival: u64,
+    /// Which device of the fleet.
+    pub device: u64,
+    /// What it registers as.
+    pub id: &'a str,
+    /// When it was due.
+    pub due: Instant,
+    /// By how much it was started later than it could have been; open loads alone.
+    pub lateness: Option<Duration>,
+    /// How.
+    pub outcome: &'a Outcome,
+    /// The attempt, if one was started and came to an end by itself.
+    pub attempt: Option<&'a Attempt>,
+    /// What was wrong with the device on purpose.
+    pub defect: Option<Defect>,
+    /// Whether the scenario means it so.
+    pub expected: bool,
+    /// Which of the scenario's factories made the device; 0 where there are none.
+    pub factory: usize,
+}
+
+/// Devices that stayed connected, so far.
+pub type HeldCounts = reports::Held;
 
 /// One shard's counts and times.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     start: Instant,
+    /// Arrivals that came due and were dealt with.
+    pub offered: u64,
     /// Arrivals that were given a device.
     pub started: u64,
     /// Attempts that came to an end by themselves.
     pub finished: u64,
     /// Each ended arrival once.
     pub outcomes: Outcomes,
-    /// Why arrivals ended otherwise than assigned: how many, and the registration id of one.
+    /// Arrivals that ended otherwise than the scenario means.
+    pub unexpected: u64,
+    /// Why arrivals ended otherwise than they wanted: how many, and the registration id of one.
     pub reasons: HashMap<ReasonKey, (u64, String)>,
     /// Assigned devices by hub.
     pub hubs: HashMap<String, u64>,
+    /// Assigned devices by the factory that made them.
+    pub factories: BTreeMap<usize, u64>,
     /// Times.
     pub clocks: Clocks,
-    /// What happened in each second since the start; `in_flight` is filled in when shards are joined.
-    pub seconds: Vec<Second>,
-    /// The latest an arrival was started after it was due, though a slot was free.
-    pub max_lag: Duration,
-    /// Time spent minting devices during the run, because the fleet was too large to mint before.
-    pub minting: Duration,
+    /// What was tried again.
+    pub retries: Retries,
+    /// Devices that stayed connected.
+    pub held: HeldCounts,
+    /// What handshakes agreed on.
+    pub tls: HashMap<TlsFacts, u64>,
+    /// Which devices ended an attempt: a sum of hashes of their registration ids, in which order does not matter.
+    pub device_set: u128,
+    /// What happened in each second since the start; what is in flight is filled in when shards are joined.
+    pub seconds: BTreeMap<u64, Second>,
     /// When the last attempt ended.
     pub last_finish: Instant,
 }
@@ -110,17 +149,27 @@ impl Recorder {
     pub fn new(start: Instant) -> Self {
         Recorder {
             start,
+            offered: 0,
             started: 0,
             finished: 0,
             outcomes: Outcomes::default(),
+            unexpected: 0,
             reasons: HashMap::new(),
             hubs: HashMap::new(),
+            factories: BTreeMap::new(),
             clocks: Clocks::new(),
-            seconds: Vec::new(),
-            max_lag: Duration::ZERO,
-            minting: Duration::ZERO,
+            retries: Retries::default(),
+            held: HeldCounts::default(),
+            tls: HashMap::new(),
+            device_set: 0,
+            seconds: BTreeMap::new(),
             last_finish: start,
         }
+    }
+
+    /// When the run started.
+    pub const fn start_of_run(&self) -> Instant {
+        self.start
     }
 
     /// From the start to the end of the last attempt.
@@ -128,16 +177,19 @@ impl Recorder {
         self.last_finish - self.start
     }
 
+    /// Whether nothing was noted yet.
+    pub fn is_empty(&self) -> bool {
+        self.offered == 0 && self.outcomes.total() == 0 && self.held == HeldCounts::default()
+    }
+
     fn second(&mut self, moment: Instant) -> &mut Second {
-        let t = usize::try_from(moment.saturating_duration_since(self.start).as_secs()).unwrap_or(0);
-        while self.seconds.len() <= t {
-            self.seconds.push(Second { t: self.seconds.len() as u64, ..Second::default() });
-        }
-        &mut self.seconds[t]
+        let t = moment.saturating_duration_since(self.start).as_secs();
+        self.seconds.entry(t).or_insert_with(|| Second { t, ..Second::default() })
     }
 
     /// Notes that an arrival came due.
     pub fn offered(&mut self, due: Instant) {
+        self.offered += 1;
         self.second(due).offered += 1;
     }
 
@@ -147,57 +199,107 @@ impl Recorder {
         self.second(now).started += 1;
     }
 
-    /// Notes how an attempt ended.
-    pub fn finish(
-        &mut self,
-        attempt: &Attempt,
-        due: Instant,
-        defect: Option<Defect>,
-        id: impl FnOnce() -> String,
-    ) {
-        self.finished += 1;
-        self.last_finish = self.last_finish.max(attempt.finished);
-        self.clocks.note(&attempt.phases);
-        let service = attempt.finished - attempt.started;
-        let assigned = matches!(attempt.outcome, Outcome::Assigned(_));
-        if assigned {
-            record(&mut self.clocks.service, service);
-            record(&mut self.clocks.response, attempt.finished.saturating_duration_since(due));
-        } else {
-            record(&mut self.clocks.unsuccessful, service);
+    /// Counts how an arrival ended, and keeps why.
+    pub fn end(&mut self, ending: &Ending<'_>) {
+        if let Some(attempt) = ending.attempt {
+            self.finish(ending, attempt);
+        } else if matches!(ending.outcome, Outcome::Shed) {
+            self.second(ending.due).shed += 1;
         }
-        let second = self.second(attempt.finished);
-        second.finished += 1;
-        second.assigned += u64::from(assigned);
-        second.refused += u64::from(!assigned);
-        self.end(&attempt.outcome, defect, id);
-    }
-
-    /// Counts an ending, and keeps why.
-    pub fn end(&mut self, outcome: &Outcome, defect: Option<Defect>, id: impl FnOnce() -> String) {
-        let key = reason(outcome, defect);
-        self.outcomes.add(key.outcome);
-        if let Outcome::Assigned(assignment) = outcome {
+        self.unexpected += u64::from(!ending.expected);
+        self.outcomes.add(kind(ending.outcome));
+        if let Outcome::Assigned(assignment) = ending.outcome {
             match self.hubs.get_mut(&assignment.hub) {
                 Some(count) => *count += 1,
                 None => drop(self.hubs.insert(assignment.hub.clone(), 1)),
             }
-            // A bad device that got in is worth a line of its own.
-            if defect.is_none() {
-                return;
-            }
+            *self.factories.entry(ending.factory).or_default() += 1;
         }
-        self.reasons.entry(key).or_insert_with(|| (0, id())).0 += 1;
+        // Devices that got what they were after need no reason, but for a bad one that got in.
+        if is_success(ending.outcome) && ending.expected {
+            return;
+        }
+        let key = reason(ending);
+        match self.reasons.get_mut(&key) {
+            Some((count, _)) => *count += 1,
+            None => drop(self.reasons.insert(key, (1, ending.id.to_owned()))),
+        }
     }
 
-    /// Adds another shard's recorder.
+    fn finish(&mut self, ending: &Ending<'_>, attempt: &Attempt) {
+        self.finished += 1;
+        self.last_finish = self.last_finish.max(attempt.finished);
+        self.clocks.note(&attempt.phases);
+        let service = attempt.finished.saturating_duration_since(attempt.started);
+        let success = is_success(ending.outcome);
+        if success {
+            record(&mut self.clocks.service, service);
+            let response = attempt.finished.saturating_duration_since(ending.due);
+            record(&mut self.clocks.response, response);
+        } else {
+            record(&mut self.clocks.unsuccessful, service);
+        }
+        if let Some(lateness) = ending.lateness {
+            record(&mut self.clocks.lateness, lateness);
+        }
+        if let Some(facts) = attempt.tls {
+            *self.tls.entry(facts).or_default() += 1;
+        }
+        self.device_set = self.device_set.wrapping_add(digest(ending.id));
+        let retries = &attempt.retries;
+        self.retries.throttled += u64::from(retries.throttled);
+        self.retries.server_error += u64::from(retries.server_error);
+        self.retries.connection += u64::from(retries.connection);
+        self.retries.timeout += u64::from(retries.timeout);
+        let again = u64::from(retries.total());
+        let second = self.second(attempt.finished);
+        second.finished += 1;
+        second.assigned += u64::from(success);
+        second.refused += u64::from(!success);
+        second.retries += again;
+    }
+
+    /// Counts arrivals of which nothing is known but that they did not end by themselves.
+    pub fn end_unheard(&mut self, arrivals: u64) {
+        if arrivals == 0 {
+            return;
+        }
+        self.outcomes.add_many(OutcomeKind::Interrupted, arrivals);
+        self.unexpected += arrivals;
+        let key = ReasonKey {
+            outcome: OutcomeKind::Interrupted,
+            phase: None,
+            code: None,
+            message: "the run was interrupted".to_owned(),
+            defect: None,
+            expected: false,
+        };
+        self.reasons.entry(key).or_insert_with(|| (0, String::new())).0 += arrivals;
+    }
+
+    /// Notes that a device is to stay connected.
+    pub const fn hold(&mut self) {
+        self.held.devices += 1;
+    }
+
+    /// Notes how a device stayed connected; `None` when it was told to leave.
+    pub fn held(&mut self, held: Option<&Held>) {
+        match held {
+            Some(held) if held.dropped.is_some() => self.held.dropped += 1,
+            Some(_) => self.held.kept += 1,
+            None => self.held.released += 1,
+        }
+        self.held.pings += held.map_or(0, |held| u64::from(held.pings));
+    }
+
+    /// Adds another shard's recorder, or what this one noted since.
     pub fn add(&mut self, other: &Recorder) {
+        self.offered += other.offered;
         self.started += other.started;
         self.finished += other.finished;
+        self.unexpected += other.unexpected;
         for kind in OutcomeKind::ALL {
-            for _ in 0..other.outcomes.count(kind) {
-                self.outcomes.add(kind);
-            }
+            self.outcomes.add_many(kind, other.outcomes.count(kind));
         }
         for (key, (count, id)) in &other.reasons {
             self.reasons.entry(key.clone()).or_insert_with(|| (0, id.clone())).0 += count;
@@ -205,59 +307,102 @@ impl Recorder {
         for (hub, count) in &other.hubs {
             *self.hubs.entry(hub.clone()).or_default() += count;
         }
+        for (factory, count) in &other.factories {
+            *self.factories.entry(*factory).or_default() += count;
+        }
+        for (facts, count) in &other.tls {
+            *self.tls.entry(*facts).or_default() += count;
+        }
         for (mine, theirs) in self.clocks.all_mut().zip(other.clocks.all()) {
             // Growing histograms of one precision always add.
             let _ = mine.add(theirs);
         }
-        for second in &other.seconds {
-            let mine = self.second(self.start + Duration::from_secs(second.t));
+        for (&t, second) in &other.seconds {
+            let mine = self.seconds.entry(t).or_insert_with(|| Second { t, ..Second::default() });
             mine.offered += second.offered;
             mine.started += second.started;
             mine.finished += second.finished;
             mine.assigned += second.assigned;
             mine.refused += second.refused;
+            mine.shed += second.shed;
+            mine.retries += second.retries;
         }
-        self.max_lag = self.max_lag.max(other.max_lag);
-        self.minting += other.minting;
+        add_retries(&mut self.retries, &other.retries);
+        self.held.devices += other.held.devices;
+        self.held.kept += other.held.kept;
+        self.held.dropped += other.held.dropped;
+        self.held.released += other.held.released;
+        self.held.pings += other.held.pings;
+        self.device_set = self.device_set.wrapping_add(other.device_set);
         self.last_finish = self.last_finish.max(other.last_finish);
     }
 
-    /// Fills in how many attempts were in flight at the end of each second.
-    pub fn fill_in_flight(&mut self) {
-        let mut in_flight = 0u64;
-        for second in &mut self.seconds {
+    /// Every second of the run in order, with how many attempts were in flight at the end of each.
+    pub fn series(&self) -> Vec<Second> {
+        let last = self.seconds.keys().next_back().map_or(0, |last| last + 1);
+        let mut in_flight = 0_u64;
+        let filled = (0..last).map(|t| {
+            let mut second = self.seconds.get(&t).cloned().unwrap_or(Second { t, ..Second::default() });
             in_flight = (in_flight + second.started).saturating_sub(second.finished);
             second.in_flight = in_flight;
-        }
+            second
+        });
+        filled.collect()
     }
 }
 
-fn reason(outcome: &Outcome, defect: Option<Defect>) -> ReasonKey {
-    let key = |outcome, phase, code, message: String| ReasonKey { outcome, phase, code, message, defect };
+fn add_retries(mine: &mut Retries, theirs: &Retries) {
+    mine.throttled += theirs.throttled;
+    mine.server_error += theirs.server_error;
+    mine.connection += theirs.connection;
+    mine.timeout += theirs.timeout;
+}
+
+/// Whether a device got what it was after.
+pub const fn is_success(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Assigned(_) | Outcome::Connected)
+}
+
+/// A registration id as a number of 128 bits (FNV-1a), for sums in which order does not matter.
+fn digest(id: &str) -> u128 {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    id.bytes().fold(BASIS, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
+}
+
+/// Which kind of ending an outcome is.
+pub const fn kind(outcome: &Outcome) -> OutcomeKind {
     match outcome {
-        Outcome::Assigned(_) => key(OutcomeKind::Assigned, None, None, "assigned".to_owned()),
-        Outcome::Refused(refused) => {
-            key(OutcomeKind::Refused, Some(refused.phase), refused.code, refused.message.clone())
-        }
-        Outcome::Disabled => key(OutcomeKind::Disabled, None, None, "the enrollment is disabled".to_owned()),
-        Outcome::Failed { code, message } => key(OutcomeKind::Failed, None, *code, message.clone()),
-        Outcome::Throttled => {
-            key(OutcomeKind::Throttled, None, None, "throttled until the time was up".to_owned())
-        }
-        Outcome::Unreachable { phase, cause } => {
-            key(OutcomeKind::Unreachable, Some(*phase), None, cause.as_str().to_owned())
-        }
-        Outcome::TimedOut { phase } => {
-            key(OutcomeKind::TimedOut, Some(*phase), None, "the time for an attempt was up".to_owned())
-        }
-        Outcome::ProtocolError { phase, what } => {
-            key(OutcomeKind::ProtocolError, Some(*phase), None, (*what).to_owned())
-        }
-        Outcome::Shed => key(OutcomeKind::Shed, None, None, "no slot was free when it was due".to_owned()),
-        Outcome::Interrupted => {
-            key(OutcomeKind::Interrupted, None, None, "the run was interrupted".to_owned())
-        }
+        Outcome::Assigned(_) => OutcomeKind::Assigned,
+        Outcome::Connected => OutcomeKind::Connected,
+        Outcome::Refused(_) => OutcomeKind::Refused,
+        Outcome::Disabled => OutcomeKind::Disabled,
+        Outcome::Failed { .. } => OutcomeKind::Failed,
+        Outcome::Throttled => OutcomeKind::Throttled,
+        Outcome::Unreachable { .. } => OutcomeKind::Unreachable,
+        Outcome::TimedOut { .. } => OutcomeKind::TimedOut,
+        Outcome::ProtocolError { .. } => OutcomeKind::ProtocolError,
+        Outcome::Shed => OutcomeKind::Shed,
+        Outcome::Interrupted => OutcomeKind::Interrupted,
     }
+}
+
+fn reason(ending: &Ending<'_>) -> ReasonKey {
+    let (phase, code, message) = match ending.outcome {
+        Outcome::Assigned(_) => (None, None, "assigned".to_owned()),
+        Outcome::Connected => (None, None, "connected".to_owned()),
+        Outcome::Refused(refused) => (Some(refused.phase), refused.code, refused.message.clone()),
+        Outcome::Disabled => (None, None, "the enrollment is disabled".to_owned()),
+        Outcome::Failed { code, message } => (None, *code, message.clone()),
+        Outcome::Throttled => (None, None, "throttled until the time was up".to_owned()),
+        Outcome::Unreachable { phase, cause } => (Some(*phase), None, cause.as_str().to_owned()),
+        Outcome::TimedOut { phase } => (Some(*phase), None, "the time was up".to_owned()),
+        Outcome::ProtocolError { phase, what } => (Some(*phase), None, (*what).to_owned()),
+        Outcome::Shed => (None, None, "no slot was free when it was due".to_owned()),
+        Outcome::Interrupted => (None, None, "the run was interrupted".to_owned()),
+    };
+    let (defect, expected) = (ending.defect, ending.expected);
+    ReasonKey { outcome: kind(ending.outcome), phase, code, message, defect, expected }
 }
 
 #[cfg(test)]

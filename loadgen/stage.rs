@@ -1,8 +1,8 @@
-//! Sets the scene of a run on this machine: a mock, and an operator who uploads the CA, proves possession and
-//! creates the group, over the same REST calls as for Azure.
+//! Sets the scene of a run on this machine: a mock, and an operator who uploads the CAs, proves possession and
+//! creates the groups, over the same REST calls as for Azure.
 
 use crate::exit::{Exit, Failure};
-use crate::plan::{self, Ca, Devices, Roles};
+use crate::plan::{self, Ca, Devices, FactoryCa};
 use scenarios::{GroupOn, MockProfile, MockTarget, Scenario, Verification};
 use sim_dps::shell::JournalFault;
 use sim_dps::{Hub, Limits, Server, ServerConfig, SpawnError};
@@ -15,10 +15,11 @@ use sim_protocol::attestation::{
 };
 use sim_protocol::resource::CertificateResponse;
 use sim_protocol::{CaName, InvalidName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
+/// The CA of a fleet without factories, in the instance.
 const CA_NAME: &str = "factory-root";
 
 impl From<SpawnError> for Failure {
@@ -48,6 +49,21 @@ fn named(fault: InvalidName) -> Failure {
 pub struct Stage {
     /// The mock.
     pub mock: Server,
+    operator: Operator,
+    /// What the scenario calls its roots, and what the instance does.
+    roots: BTreeMap<String, CaName>,
+}
+
+impl Stage {
+    /// Who may change the mock.
+    pub fn operator(&self) -> &Operator {
+        &self.operator
+    }
+
+    /// The uploaded CA certificate of a root, by the scenario's name for it; none where it has no such root.
+    pub fn root(&self, name: &str) -> Option<&CaName> {
+        self.roots.get(name)
+    }
 }
 
 /// Starts a mock on free ports and sets it up as the scenario says. `tell` narrates each step.
@@ -68,7 +84,7 @@ pub async fn set(
         config.registrar.limits = Limits::documented();
     } else if make_room(&mut config.registrar.limits, scenario, devices) {
         tell(
-            "mock      holds more CA certificates and groups than an instance may: so many defects need them"
+            "mock      holds more CA certificates and groups than an instance may: so many factories and defects need them"
                 .into(),
         );
     }
@@ -83,12 +99,14 @@ pub async fn set(
         ..Endpoint::at(format!("https://{}", running.https()))
     };
     let scene = Scene { operator: Operator::new(endpoint)?, seed, now, tell };
-    scene.prepare(mock, ca).await?;
+    let holdings = Holdings::of(mock, ca)?;
+    scene.prepare(mock, &holdings).await?;
     scene.add(scenario, mock, devices).await?;
-    Ok(Stage { mock: running })
+    let roots = holdings.roots.into_iter().map(|root| (root.called, root.name)).collect();
+    Ok(Stage { mock: running, operator: scene.operator, roots })
 }
 
-/// Raises the limits on CA certificates and groups to what the scenario's defects need beside its own; whether that is
+/// Raises the limits on CA certificates and groups to what the scenario's factories and defects need; whether that is
 /// more than is documented.
 fn make_room(limits: &mut Limits, scenario: &Scenario, devices: &Devices) -> bool {
     let mut kinds: Vec<Defect> = scenario.fleet.defects.iter().map(|listed| listed.kind).collect();
@@ -99,12 +117,71 @@ fn make_room(limits: &mut Limits, scenario: &Scenario, devices: &Devices) -> boo
         let of = |defect: Defect| devices.scene(defect).and_then(|scene| scene.additions.own_leaf);
         devices.known().filter(|&(defect, _)| of(defect) == Some(taken_for)).count()
     };
-    let cas = 1 + leaves(TakenFor::VerifiedCa) + scenes().map(|s| s.additions.cas.len()).sum::<usize>();
-    let groups = 1 + leaves(TakenFor::Group) + scenes().map(|s| s.additions.groups.len()).sum::<usize>();
+    let factories = &scenario.fleet.factories;
+    let roots: BTreeSet<&str> = factories.iter().map(|factory| &*factory.root).collect();
+    // Without factories there is one root and one group.
+    let (roots, own_groups) = (roots.len().max(1), factories.len().max(1));
+    let cas = roots + leaves(TakenFor::VerifiedCa) + scenes().map(|s| s.additions.cas.len()).sum::<usize>();
+    let groups =
+        own_groups + leaves(TakenFor::Group) + scenes().map(|s| s.additions.groups.len()).sum::<usize>();
     let documented = (limits.certificates, limits.groups_x509);
     limits.certificates = limits.certificates.max(cas);
     limits.groups_x509 = limits.groups_x509.max(groups);
     documented != (limits.certificates, limits.groups_x509)
+}
+
+/// A CA that is uploaded and verified for the fleet.
+struct Root {
+    /// What the scenario calls it.
+    called: String,
+    /// What the instance calls it.
+    name: CaName,
+    ca: Arc<Issuer>,
+}
+
+/// What the instance holds for the fleet's good devices.
+struct Holdings {
+    roots: Vec<Root>,
+    /// Enrollment groups, and the CA that each is on.
+    groups: Vec<(String, Arc<Certificate>)>,
+}
+
+impl Holdings {
+    fn of(mock: &MockTarget, ca: &Ca) -> Result<Self, Failure> {
+        if let Ca::Factories(factories) = ca {
+            return Ok(Self::of_factories(factories));
+        }
+        if matches!(ca, Ca::Given(_)) && mock.group_on == GroupOn::Root {
+            let fault = "`group_on = \"root\"` needs the root's key to prove possession, and a given CA has only its own";
+            return Err(
+                Failure::usage(fault).advise("Leave group_on out: the group then refers to the given CA.")
+            );
+        }
+        let Some(roles) = ca.roles() else {
+            let fault = "an embedded mock cannot admit a fleet from a directory: its CA's key is not at hand";
+            return Err(Failure::usage(fault)
+                .advise("Give the CA under [fleet.authority.files], or start `rollcall mock` and set it up with `rollcall ca` and `rollcall group`."));
+        };
+        let name = CaName::new(CA_NAME).map_err(named)?;
+        let root = Root { called: plan::ONLY_ROOT.to_owned(), name, ca: roles.top.clone() };
+        let member = roles.member(mock.group_on).certificate().clone();
+        Ok(Holdings { roots: vec![root], groups: vec![(mock.group.to_string(), member)] })
+    }
+
+    /// Each root once, and a group for each factory on the CA that issues its leaves.
+    fn of_factories(factories: &[FactoryCa]) -> Self {
+        let mut roots: Vec<Root> = Vec::new();
+        for FactoryCa { root, hierarchy, .. } in factories {
+            if !roots.iter().any(|known| known.name == *root) {
+                let ca = hierarchy.root().clone();
+                roots.push(Root { called: root.to_string(), name: root.clone(), ca });
+            }
+        }
+        let group = |factory: &FactoryCa| {
+            (factory.name.to_string(), factory.hierarchy.issuing().certificate().clone())
+        };
+        Holdings { roots, groups: factories.iter().map(group).collect() }
+    }
 }
 
 struct Scene<'a> {
@@ -115,22 +192,15 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    async fn prepare(&self, mock: &MockTarget, ca: &Ca) -> Result<(), Failure> {
-        if matches!(ca, Ca::Given(_)) && mock.group_on == GroupOn::Root {
-            let fault = "`group_on = \"root\"` needs the root's key to prove possession, and a given CA has only its own";
-            return Err(
-                Failure::usage(fault).advise("Leave group_on out: the group then refers to the given CA.")
-            );
+    async fn prepare(&self, mock: &MockTarget, holdings: &Holdings) -> Result<(), Failure> {
+        for Root { name, ca, .. } in &holdings.roots {
+            self.verify(mock.verification, name, ca).await?;
         }
-        let Some(roles @ Roles { top, .. }) = ca.roles() else {
-            let fault = "an embedded mock cannot admit a fleet from a directory: its CA's key is not at hand";
-            return Err(Failure::usage(fault)
-                .advise("Give the CA under [fleet.authority.files], or start `rollcall mock` and set it up with `rollcall ca` and `rollcall group`."));
-        };
-        self.verify(mock.verification, top).await?;
-        let member = roles.member(mock.group_on).certificate().clone();
-        let group = AddedGroup { primary: member, secondary: None, enabled: true };
-        self.create_group(mock.group.as_str(), &group).await
+        for (name, member) in &holdings.groups {
+            let group = AddedGroup { primary: member.clone(), secondary: None, enabled: true };
+            self.create_group(name, &group).await?;
+        }
+        Ok(())
     }
 
     /// Brings the instance into the states that the scenario's defects take.
@@ -190,17 +260,16 @@ impl Scene<'_> {
         Ok(())
     }
 
-    async fn verify(&self, how: Verification, top: &Issuer) -> Result<(), Failure> {
-        let name = CaName::new(CA_NAME).map_err(named)?;
+    async fn verify(&self, how: Verification, name: &CaName, top: &Issuer) -> Result<(), Failure> {
         let file = pem::encode("CERTIFICATE", top.certificate().der());
         let vouched = how == Verification::SelfAttested;
-        let uploaded = self.operator.upload(&name, file.as_bytes(), vouched).await?;
+        let uploaded = self.operator.upload(name, file.as_bytes(), vouched).await?;
         self.show(&uploaded, "uploaded");
         if how == Verification::ProofOfPossession {
-            let coded = self.operator.generate_code(&name).await?;
+            let coded = self.operator.generate_code(name).await?;
             let code = coded.properties.verification_code.clone().unwrap_or_default();
             (self.tell)(format!("code      {code}"));
-            let proven = self.operator.answer_code(&name, &coded, top, &self.seed, self.now).await?;
+            let proven = self.operator.answer_code(name, &coded, top, &self.seed, self.now).await?;
             self.show(&proven, "possession proven: a certificate with that CN, signed with the CA's key");
         }
         Ok(())
@@ -253,4 +322,90 @@ fn enrollment(individual: AddedIndividual, world: &World) -> IndividualEnrollmen
     let mut enrollment = IndividualEnrollment::new(id, AttestationMechanism::x509(x509));
     enrollment.terms.provisioning_status = status(individual.enabled);
     enrollment
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::plan::ShardOf;
+    use crate::plan::fixture::{MINTED, one_of, scenario, with_factories};
+    use scenarios::Target;
+    use sim_dps::faults::Effects;
+    use sim_dps::registrar::Caller;
+    use sim_dps::trace::TraceEvent;
+    use sim_identity::DeviceIdentity;
+    use std::path::Path;
+
+    /// A scenario's devices, and the stage that is set for them.
+    pub(crate) async fn staged(scenario: &Scenario) -> Result<(Devices, Stage), Failure> {
+        let Target::Mock(mock) = &scenario.target else { panic!("a mock") };
+        let now = crate::cli::now();
+        let ca = Ca::prepare(scenario, Path::new(""), now)?;
+        let devices = plan::devices(scenario, &ca, ShardOf::WHOLE, now)?;
+        let stage = set(scenario, mock, &ca, &devices, now, &|_| {}).await?;
+        Ok((devices, stage))
+    }
+
+    /// What the mock makes of a device that registers.
+    pub(crate) fn register(stage: &Stage, device: &DeviceIdentity) -> TraceEvent {
+        let registrar = stage.mock.instance().registrar();
+        let id = device.registration_id.as_str();
+        let caller = Caller {
+            id_scope: sim_dps::shell::ID_SCOPE,
+            registration_id: id,
+            presented: device.chain.iter().map(AsRef::as_ref).collect(),
+            token: None,
+        };
+        registrar.register(&caller, b"", &Effects::default(), crate::cli::now());
+        registrar.trace(id).and_then(|trace| trace.events.into_iter().last()).expect("a trace")
+    }
+
+    #[tokio::test]
+    async fn each_factory_comes_in_by_its_own_group_under_a_root_that_is_verified_once() {
+        for verification in ["proof-of-possession", "self-attested"] {
+            let target = format!("[target.mock]\nverification = \"{verification}\"");
+            let (devices, stage) =
+                staged(&with_factories(scenario(MINTED, &target, &[]))).await.expect("a stage");
+            let held = stage.operator().certificates().await.expect("a list");
+            let mut held: Vec<_> = held.iter().map(|ca| (&*ca.name, ca.properties.is_verified)).collect();
+            held.sort();
+            assert_eq!(held, [("east", true), ("line-c", true)], "{verification}");
+            for (group, way) in devices.paths().into_iter().enumerate() {
+                let device = devices.device(one_of(&devices, group)).expect("a device");
+                let seen = register(&stage, &device);
+                assert_eq!((seen.verdict, seen.entry, seen.path), ("accept", way.group, way.path));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fleet_without_factories_has_one_ca_and_the_group_of_the_scenario() {
+        let target = "[target.mock]\ngroup = \"line-x\"";
+        let (devices, stage) = staged(&scenario(MINTED, target, &[])).await.expect("a stage");
+        let held = stage.operator().certificates().await.expect("a list");
+        assert_eq!(held.iter().map(|ca| &*ca.name).collect::<Vec<_>>(), [CA_NAME]);
+        assert_eq!(stage.root(plan::ONLY_ROOT).map(CaName::as_str), Some(CA_NAME));
+        let seen = register(&stage, &devices.device(one_of(&devices, 0)).expect("a device"));
+        assert_eq!((seen.verdict, seen.entry.as_deref()), ("accept", Some("line-x")));
+        let ways = devices.paths();
+        assert_eq!((ways.len(), ways[0].group.as_deref(), &ways[0].path), (1, Some("line-x"), &seen.path));
+    }
+
+    #[tokio::test]
+    async fn more_factories_than_an_instance_may_have_groups_find_room() {
+        let mut scenario =
+            with_factories(scenario(MINTED, "[target.mock]\nverification = \"self-attested\"", &[]));
+        let factory = scenario.fleet.factories[0].clone();
+        let documented = Limits::documented();
+        let count = documented.groups_x509.max(documented.certificates) + 1;
+        let named = |n: usize| scenarios::Factory {
+            name: format!("line-{n}").parse().expect("a name"),
+            root: format!("root-{n}"),
+            members: n as u64..n as u64 + 1,
+            ..factory.clone()
+        };
+        scenario.fleet.factories = (0..count).map(named).collect();
+        let (_, stage) = staged(&scenario).await.expect("a stage");
+        assert_eq!(stage.operator().certificates().await.map(|held| held.len()).ok(), Some(count));
+    }
 }

@@ -158,7 +158,6 @@ fn foreseen(identity: &DeviceIdentity, instance: &Instance, now: OffsetDateTime)
 fn target(mock: &sim_dps::Server) -> sim_device::Target {
     let address = mock.mqtts();
     let trust = sim_device::Trust::Roots(vec![mock.trust_root().to_vec()]);
-    let checks = sim_device::ServerChecks::Always;
     sim_device::Target {
         transport: sim_device::Transport::Mqtt,
         host: address.ip().to_string(),
@@ -166,8 +165,9 @@ fn target(mock: &sim_dps::Server) -> sim_device::Target {
         address: Some(address),
         server_name: cli::server_name(&address.ip().to_string()).expect("an address"),
         id_scope: IdScope::new(sim_dps::shell::ID_SCOPE).expect("a good scope"),
-        tls: sim_device::base_config(&trust, sim_device::TlsVersions::Any, checks).expect("a configuration"),
+        tls: sim_device::base_config(&trust, &sim_device::Handshake::default()).expect("a configuration"),
         timeout: Duration::from_secs(30),
+        habits: sim_device::Habits::default(),
     }
 }
 
@@ -188,7 +188,8 @@ fn every_defect_gets_its_documented_answer_and_the_mock_traces_what_preflight_fo
         for (index, defect) in places {
             let identity = devices.device(index).expect("a device");
             presented += 1;
-            let made = sim_device::attempt(&target, &Device { identity: identity.clone() }).await;
+            let device = Device { identity: identity.clone(), session: None, draws: index };
+            let made = sim_device::attempt(&target, &device).await;
             let (answer, wanted) = (told(&made), expected(defect));
             if answer != wanted {
                 wrong.push(format!("{defect}: told `{answer}`, documented is `{wanted}`"));

@@ -1,12 +1,14 @@
 //! `rollcall demo`: the whole story on this machine, without account, network or special rights.
 
+use super::live::Live;
 use super::output::Output;
-use super::run::{Access, Script, Show, conduct, exit_of};
+use super::run::{Access, Script, Show, conduct, exit_of, nobody};
 use crate::exit::{Exit, Failure};
 use crate::plan::ShardOf;
 use clap::Args;
 use scenarios::Override;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 /// `rollcall demo`.
 #[derive(Args, Debug)]
@@ -45,7 +47,7 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit, Failure> {
     story(
         "A factory is about to ship devices. Will the Device Provisioning Service let them in?\n".to_owned(),
     );
-    let show = Show { output, narrate: &story };
+    let show = Show { output, narrate: &story, live: Mutex::new(Live::Silent), watchers: &nobody };
     let record = conduct(&script, ShardOf::WHOLE, &Access::default(), &out, &show).await?;
     story(String::new());
     output.line(reports::summary(&record));

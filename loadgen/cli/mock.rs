@@ -55,7 +55,7 @@ Examples:
     [{\"id\": \"throttle\", \"share\": 0.05, \"retry_after\": \"2s\"}, {\"id\": \"latency\", \"delay\": \"uniform 50ms..2s\"}]
 
 Management, with `Authorization: Bearer TOKEN`: GET /ledger, /metrics, /trace/REGISTRATION-ID, /faults, /snapshot;
-PUT /faults, /snapshot; DELETE /faults; POST /reset. GET /health needs no token.")]
+PUT /faults, /snapshot; DELETE /faults; POST /reset, /hubs/unlink. GET /health needs no token.")]
 pub struct MockArgs {
     /// Address of the protocol ports
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
@@ -78,6 +78,9 @@ pub struct MockArgs {
     /// Quotas it keeps and faults it shows
     #[arg(long, value_enum, default_value_t = Profile::Unlimited)]
     pub profile: Profile,
+    /// Register requests it takes in a minute; what the profile says if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub registrations_per_minute: Option<u32>,
     /// What else goes wrong on purpose: a file with a JSON array of rules, as management takes them
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,
@@ -90,6 +93,9 @@ pub struct MockArgs {
     /// One more name or address in the server certificate, beside localhost and 127.0.0.1; repeatable
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
+    /// Give each TLS connection a ticket, and take connections up again by it; each is a full handshake if absent
+    #[arg(long)]
+    pub tickets: bool,
     /// Server certificate to present, leaf first, with the root it chains to last; minted if absent
     #[arg(long, value_name = "FILE", requires = "server_key")]
     pub server_cert: Option<PathBuf>,
@@ -163,6 +169,7 @@ fn config(args: &MockArgs) -> Result<ServerConfig, Failure> {
     config.management_token = token.flatten();
     config.names.extend(args.name.iter().cloned());
     config.server = server_identity(args)?;
+    config.tickets = args.tickets;
     config.service_key = key;
     config.policies.clone_from(&args.policy);
     config.no_auth = args.no_auth;
@@ -182,6 +189,9 @@ fn config(args: &MockArgs) -> Result<ServerConfig, Failure> {
     };
     if args.profile == Profile::Azure {
         registrar.limits = Limits::documented();
+    }
+    if args.registrations_per_minute.is_some() {
+        registrar.limits.registrations_per_minute = args.registrations_per_minute;
     }
     registrar.knobs = knobs(&args.knob)?;
     Ok(config)

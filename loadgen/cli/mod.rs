@@ -1,16 +1,22 @@
 //! The command line: one module a command, and what they share: the clock, randomness and files.
 
 pub(crate) mod ca_key;
+pub mod calibrate;
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub(crate) mod figures;
+pub mod live;
+pub mod merge;
 pub mod mint;
 pub mod mock;
 pub mod operator;
 pub mod output;
+pub mod plan;
 pub(crate) mod progress;
 pub(crate) mod prose;
 pub mod register;
+pub mod report;
 pub mod run;
 pub mod secret;
 
@@ -51,6 +57,8 @@ Examples:
       whether the device would be let in, and if not, why
   rollcall mock --trust-root mock.pem
       a provisioning service to try things on
+  rollcall plan scenario.toml
+      what a load test comes to, before it is run
   rollcall run scenario.toml --out results
       the load test";
 
@@ -89,8 +97,16 @@ pub enum Command {
     Enrollment(operator::EnrollmentArgs),
     /// List, show and delete registrations, at the mock or at Azure
     Registration(operator::RegistrationArgs),
+    /// Tell what a scenario comes to, without any network
+    Plan(plan::PlanArgs),
     /// Run a load test and write its record
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
+    /// Put the records of a run's shards together
+    Merge(merge::MergeArgs),
+    /// Render a record again, or make one from the journal of a run that was killed
+    Report(report::ReportArgs),
+    /// Show that the meter reads known latencies back
+    Calibrate(calibrate::CalibrateArgs),
 }
 
 /// Does what the command line asks, says why if that fails, and returns how the program is to end.
@@ -131,7 +147,11 @@ async fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Group(args) => operator::group(args, output).await.map(|()| Exit::Good),
         Command::Enrollment(args) => operator::enrollment(args, output).await.map(|()| Exit::Good),
         Command::Registration(args) => operator::registration(args, output).await.map(|()| Exit::Good),
-        Command::Run(args) => run::run(args, output).await,
+        Command::Plan(args) => plan::run(&args, output),
+        Command::Run(args) => run::run(*args, output).await,
+        Command::Merge(args) => merge::run(&args, output),
+        Command::Report(args) => report::run(&args, output),
+        Command::Calibrate(args) => calibrate::run(args, output).await,
     }
 }
 
@@ -178,8 +198,8 @@ fn exit_statuses() -> String {
         (Exit::Usage, "a flag, a file or a scenario that cannot be used"),
         (Exit::Refused, "the service refuses, or `check` says that it would"),
         (Exit::Unreachable, "the target does not answer, or a port cannot be had"),
-        (Exit::Invalid, "the sums do not add up: the result is invalid"),
-        (Exit::GateFailed, "devices fared otherwise than the scenario means"),
+        (Exit::Invalid, "the sums do not add up, or the generator was the limit: the result is invalid"),
+        (Exit::GateFailed, "a gate was not met, or devices fared otherwise than the scenario means"),
         (Exit::Interrupted, "interrupted; what was measured so far is written"),
     ];
     let mut text = "Exit statuses:".to_owned();

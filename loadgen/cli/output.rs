@@ -60,6 +60,14 @@ impl Output {
         }
     }
 
+    /// A line for machines that watch, on stderr; shown even with `--quiet`, for it was asked for. Who closed it has
+    /// seen enough.
+    pub fn signal(&self, value: &impl Serialize) {
+        if let Ok(text) = serde_json::to_string(value) {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
     /// A warning, shown even with `--quiet`.
     pub fn warn(&self, text: impl std::fmt::Display) {
         eprintln!("warning: {text}");

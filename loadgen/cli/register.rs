@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use scenarios::parse_duration;
 use serde_json::{Value, json};
 use sim_device::{
-    Attempt, Device, Outcome, Phase, ServerChecks, Target, TlsVersions, Trust, attempt, base_config,
+    Attempt, Device, Habits, Handshake, Outcome, Phase, Target, TlsVersions, Trust, attempt, base_config,
 };
 use sim_identity::DeviceIdentity;
 use sim_protocol::{IdScope, RegistrationId};
@@ -145,10 +145,11 @@ pub(crate) async fn attempt_once(
         port: args.port(),
         address: None,
         id_scope: args.id_scope.clone(),
-        tls: base_config(&trust, versions, ServerChecks::Always).map_err(Failure::usage)?,
+        tls: base_config(&trust, &Handshake { versions, ..Handshake::default() }).map_err(Failure::usage)?,
         timeout: args.timeout,
+        habits: Habits::default(),
     };
-    let device = Device { identity };
+    let device = Device { identity, session: None, draws: 0 };
     sim_device::warm_up(&target.tls);
     let made = attempt(&target, &device).await;
     Ok((device, made))
@@ -156,9 +157,7 @@ pub(crate) async fn attempt_once(
 
 fn tell(args: &RegisterArgs, device: &Device, made: &Attempt, output: Output) {
     let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
-    let once = Phase::ALL.into_iter().filter_map(|p| made.phases.of(p).map(|took| (p, took)));
-    let mut phases: Vec<(String, Duration)> = once.map(|(p, took)| (p.to_string(), took)).collect();
-    phases.extend(made.phases.polls.iter().map(|&took| ("poll".to_owned(), took)));
+    let phases: Vec<(String, Duration)> = made.phases.each().map(|(p, took)| (p.to_string(), took)).collect();
     let listed: Vec<Value> =
         phases.iter().map(|(name, took)| json!({ "phase": name, "us": micros(*took) })).collect();
     output.json(&json!({
@@ -184,6 +183,7 @@ pub(crate) fn describe(outcome: &Outcome) -> Value {
         Outcome::Refused(r) => {
             json!({ "kind": "refused", "phase": r.phase.as_str(), "code": r.code, "message": r.message })
         }
+        Outcome::Connected => json!({ "kind": "connected" }),
         Outcome::Disabled => json!({ "kind": "disabled" }),
         Outcome::Failed { code, message } => json!({ "kind": "failed", "code": code, "message": message }),
         Outcome::Throttled => json!({ "kind": "throttled" }),
@@ -207,6 +207,7 @@ pub(crate) fn sentence(outcome: &Outcome) -> String {
             let code = r.code.map(|c| format!("{c} ")).unwrap_or_default();
             format!("refused at {}: {code}{}", r.phase, r.message)
         }
+        Outcome::Connected => "connected".to_owned(),
         Outcome::Disabled => "disabled: the nearest enrollment lets nobody in".to_owned(),
         Outcome::Failed { code, message } => {
             format!("failed: {}{message}", code.map(|c| format!("{c} ")).unwrap_or_default())
@@ -253,7 +254,7 @@ fn advice(outcome: &Outcome) -> Option<&'static str> {
 pub(crate) fn conclude(args: &RegisterArgs, outcome: &Outcome) -> Result<Exit, Failure> {
     let place = format!("{}:{}", args.host, args.port());
     match outcome {
-        Outcome::Assigned(_) => Ok(Exit::Good),
+        Outcome::Assigned(_) | Outcome::Connected => Ok(Exit::Good),
         Outcome::Refused(_) | Outcome::Disabled | Outcome::Failed { .. } | Outcome::Throttled => {
             Ok(Exit::Refused)
         }

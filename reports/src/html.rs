@@ -5,7 +5,8 @@
 use crate::chart::{Chart, HEIGHT, WIDTH};
 use crate::record::Record;
 use crate::view::{
-    Table, counted, expected, grouped, reconciliation, roll_up, throughput, times, totals, verdict,
+    Table, counted, events, expected, findings, gates, generator, grouped, percent, reconciliation, roll_up,
+    throughput, times, tls, totals, trials, verdict, wanted,
 };
 use askama::Template;
 
@@ -22,7 +23,10 @@ pub fn page(record: &Record) -> Result<String, RenderError> {
         totals: totals(record),
         expected: expected(record),
         throughput: throughput(record),
-        chart: Chart::of(&record.per_second),
+        wanted: wanted(record),
+        findings: findings(record),
+        generator: generator(record),
+        charts: charts(record),
         facts: facts(record),
         tables: tables(record),
     };
@@ -37,13 +41,27 @@ struct Page<'a> {
     totals: String,
     expected: String,
     throughput: String,
-    chart: Option<Chart>,
+    wanted: &'static str,
+    findings: Vec<(&'static str, String)>,
+    generator: String,
+    charts: Vec<Chart>,
     facts: Vec<(&'static str, String)>,
     tables: Vec<Table>,
 }
 
+fn charts(record: &Record) -> Vec<Chart> {
+    let seconds = &record.per_second;
+    Chart::of_devices(seconds, wanted(record)).into_iter().chain(Chart::of_response_times(seconds)).collect()
+}
+
 fn tables(record: &Record) -> Vec<Table> {
-    vec![roll_up(record), times(record), reconciliation(record), sums(record), certificates(record)]
+    let happened =
+        [gates(record), events(record), tls(record)].into_iter().filter(|table| !table.rows.is_empty());
+    let mut tables = vec![roll_up(record), times(record)];
+    tables.extend(happened);
+    tables.extend(trials(record));
+    tables.extend([reconciliation(record), sums(record), certificates(record)]);
+    tables
 }
 
 fn sums(record: &Record) -> Table {
@@ -79,6 +97,10 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
     let shard = record.shard.map(|shard| format!("{} of {}", shard.index, shard.count));
     let cpu = generator.cpu_seconds_client.map(|seconds| format!("{seconds:.1} s"));
     let overrides = Some(record.scenario.overrides.join(" ")).filter(|given| !given.is_empty());
+    let memory = generator.peak_memory_bytes.map(|bytes| format!("{} MiB", grouped(bytes / 1_048_576)));
+    let addresses = (generator.source_addresses > 0).then(|| grouped(generator.source_addresses));
+    let lost = (generator.journal_lost > 0).then(|| grouped(generator.journal_lost));
+    let step = (generator.clock_step_ms != 0).then(|| format!("{} ms", generator.clock_step_ms));
     let descriptors =
         format!("{} of {}", grouped(generator.descriptors_needed), grouped(generator.descriptors_limit));
     let known = [
@@ -90,7 +112,16 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
         ("Seed", Some(record.seed.to_string())),
         ("Shard", shard),
         ("Host", Some(format!("{}, {}", record.host.os, counted(record.host.cpus, "processor")))),
+        ("Load", Some(record.model.clone()).filter(|model| !model.is_empty())),
+        ("Device set", Some(record.device_set.clone()).filter(|set| !set.is_empty())),
         ("Client processor time", cpu),
+        ("Load threads", (generator.workers > 0).then(|| grouped(generator.workers))),
+        ("Load threads busy, busiest tenth of the seconds", generator.cpu_share.map(percent)),
+        ("Load threads starved of processor time", generator.starved_share.map(percent)),
+        ("Most memory", memory),
+        ("Source addresses", addresses),
+        ("Outcomes the journal lost", lost),
+        ("Step of the wall clock", step),
         ("Descriptors needed", Some(descriptors)),
         ("Latest start after due", Some(format!("{} µs", grouped(generator.max_lag_us)))),
     ];
@@ -100,7 +131,8 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::tests::demo;
+    use crate::record::{Capacity, EventDone, GateResult, Held, Second, TlsCount, Trial};
+    use crate::view::tests::{demo, gate};
 
     #[test]
     fn the_page_says_what_the_summary_says() {
@@ -113,6 +145,7 @@ mod tests {
             "<td>registers</td><td class=\"n\">10,006</td><td class=\"n\">10,006</td><td class=\"n\">agrees</td>",
             "repair leaf-only",
             "<polyline",
+            "Not assigned",
         ] {
             assert!(page.contains(said), "{said} in\n{page}");
         }
@@ -129,6 +162,11 @@ mod tests {
         record.verdict.reasons = vec![nasty.clone()];
         record.roll_up[0].group.clone_from(&nasty);
         record.certificates.issuers[0].subject.clone_from(&nasty);
+        record.gates = vec![GateResult { metric: nasty.clone(), ..GateResult::default() }];
+        record.events = vec![EventDone { what: nasty.clone(), failed: Some(nasty.clone()), at_seconds: 1.0 }];
+        record.tls = vec![TlsCount { suite: nasty.clone(), ..TlsCount::default() }];
+        record.capacity = Some(Capacity { evidence: vec![nasty.clone()], ..Capacity::default() });
+        record.generator.findings = vec![nasty.clone()];
         let reason = &mut record.reasons[0];
         reason.trail = vec![nasty.clone()];
         reason.sample_registration_id.clone_from(&nasty);
@@ -137,7 +175,44 @@ mod tests {
         }
         let page = page(&record).expect("a page");
         assert!(!page.contains("<script") && !page.contains("('\""), "{page}");
-        assert!(page.matches("&#60;script&#62;").count() >= 12, "{page}");
+        assert!(page.matches("&#60;script&#62;").count() >= 18, "{page}");
+    }
+
+    #[test]
+    fn the_page_shows_gates_trials_events_tls_and_response_times() {
+        let mut record = demo();
+        record.gates = vec![gate("response_time.p99", "s", Some(0.6), 0.5)];
+        record.events = vec![EventDone { at_seconds: 20.0, what: "disable line-a".to_owned(), failed: None }];
+        record.tls = vec![TlsCount { version: "TLS 1.3".to_owned(), count: 10_006, ..TlsCount::default() }];
+        record.held = Some(Held { devices: 40, kept: 40, ..Held::default() });
+        let trial = Trial { search: 1, rate: 400.0, achieved: 399.5, passed: true, ..Trial::default() };
+        record.capacity = Some(Capacity { rate: 480.0, trials: vec![trial], ..Capacity::default() });
+        record.generator.findings = vec!["one core was shared".to_owned()];
+        for second in &mut record.per_second {
+            second.response_us = Some([1_000, 1_500, 2_000, 3_000]);
+        }
+        let page = page(&record).expect("a page");
+        for said in [
+            "<td>response_time.p99</td><td>FAILED</td><td class=\"n\">600.000 ms</td>",
+            "<td>disable line-a</td><td>done</td><td class=\"n\">20.0</td>",
+            "<td>TLS 1.3</td>",
+            "40 stayed connected",
+            "<td class=\"n\">399.5</td>",
+            "one core was shared",
+            "Response time",
+        ] {
+            assert!(page.contains(said), "{said} in\n{page}");
+        }
+        assert_eq!(page.matches("<svg").count(), 2);
+    }
+
+    #[test]
+    fn a_day_is_drawn_with_as_many_points_as_can_be_seen() {
+        let mut record = demo();
+        record.per_second =
+            (0..86_400).map(|t| Second { t, response_us: Some([1, 2, 3, 4]), ..Second::default() }).collect();
+        let page = page(&record).expect("a page");
+        assert!(page.len() < 100_000, "{} bytes", page.len());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod chart;
 mod html;
+mod merge;
 mod phases;
 mod record;
 mod summary;
@@ -12,11 +13,12 @@ mod sums;
 mod view;
 
 pub use html::{RenderError, page};
+pub use merge::{Difference, MergeFault, merge};
 pub use phases::{HistogramError, PhaseStats};
 pub use record::{
-    Certificates, Check, Clocks, Ended, Expectations, Generator, Host, InvalidRecord, Issuer, KeyCount,
-    Ledger, OutcomeKind, Outcomes, Reason, Record, RollUp, SCHEMA, ScenarioText, Second, Shard, Throughput,
-    Verdict, VerdictKind,
+    Capacity, Certificates, Check, Clocks, Ended, EventDone, Expectations, GateResult, Generator, Held, Host,
+    InvalidRecord, Issuer, KeyCount, Ledger, OutcomeKind, Outcomes, Reason, Record, Retries, RollUp, SCHEMA,
+    ScenarioText, Second, Shard, Throughput, TlsCount, Trial, Verdict, VerdictKind,
 };
 pub use summary::summary;
 pub use sums::Sum;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PhaseStats {
-    /// The phase: dns, tcp, tls, connect, subscribe, register, wait, poll; or the name of a clock.
+    /// The phase: dns, tcp, tls, upgrade, connect, subscribe, register, wait, poll; or the name of a clock.
     pub phase: String,
     /// How many times it was gone through.
     pub count: u64,
@@ -48,6 +48,9 @@ impl Default for PhaseStats {
 /// Why a histogram could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistogramError {
+    /// It could not be added to another.
+    #[error("the histogram cannot be added: {0}")]
+    Add(#[from] hdrhistogram::AdditionError),
     /// It could not be written.
     #[error("the histogram cannot be written: {0}")]
     Write(#[from] V2DeflateSerializeError),
@@ -103,6 +106,17 @@ impl PhaseStats {
         let bytes = STANDARD.decode(&self.histogram)?;
         Ok(Deserializer::new().deserialize(&mut bytes.as_slice())?)
     }
+}
+
+/// Adds a histogram to the sum so far, which takes any value.
+pub(crate) fn sum(
+    sum: Option<Histogram<u64>>,
+    more: &Histogram<u64>,
+) -> Result<Histogram<u64>, HistogramError> {
+    // A histogram that was read has bounds; one that is new grows.
+    let mut sum = sum.map_or_else(|| Histogram::new(3), Ok)?;
+    sum.add(more)?;
+    Ok(sum)
 }
 
 /// Rounded to the nearest.

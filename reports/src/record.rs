@@ -30,22 +30,35 @@ pub struct Record {
     pub host: Host,
     /// What a reader should know about the set-up, one sentence each.
     pub notes: Vec<String>,
-    /// Planned devices.
+    /// Planned arrivals: each device of the fleet, or of the shard, once for each of its turns.
     pub planned: u64,
-    /// Devices that started an attempt.
+    /// Arrivals that started an attempt.
     pub started: u64,
-    /// Devices whose attempt came to an end by itself.
+    /// Arrivals whose attempt came to an end by itself.
     pub finished: u64,
+    /// How arrivals came: `open` or `closed`.
+    pub model: String,
+    /// Which devices started an attempt, as a sum that does not depend on their order; equal for equal sets. 32
+    /// hexadecimal digits; empty if nobody started.
+    pub device_set: String,
     /// How the run ended.
     pub ended: Ended,
     /// The measured window, in seconds.
     pub wall_seconds: f64,
     /// Time spent minting certificates, in seconds, outside the measured window.
     pub minting_seconds: f64,
-    /// How the planned devices ended, each counted once.
+    /// How the planned arrivals ended, each counted once.
     pub outcomes: Outcomes,
-    /// Why devices ended otherwise than assigned.
+    /// Why arrivals ended otherwise than they wanted.
     pub reasons: Vec<Reason>,
+    /// What was tried again, and why.
+    pub retries: Retries,
+    /// Devices that stayed connected, where the scenario holds them.
+    pub held: Option<Held>,
+    /// What TLS handshakes agreed on.
+    pub tls: Vec<TlsCount>,
+    /// What the operator did while devices arrived.
+    pub events: Vec<EventDone>,
     /// How long each phase of an attempt took.
     pub phases: Vec<PhaseStats>,
     /// How long attempts took as a whole.
@@ -62,6 +75,10 @@ pub struct Record {
     pub ledger: Option<Ledger>,
     /// The client's counts beside the service's; only what should be equal belongs here.
     pub reconciliation: Vec<Check>,
+    /// What the run must have shown.
+    pub gates: Vec<GateResult>,
+    /// The search for the highest rate that meets the gates, if this was one.
+    pub capacity: Option<Capacity>,
     /// What the run is worth.
     pub verdict: Verdict,
     /// What the load generator itself needed.
@@ -86,6 +103,9 @@ pub enum InvalidRecord {
 
 impl Record {
     /// Reads a record of this version.
+    ///
+    /// # Errors
+    /// When the text is no JSON, or a record of another version.
     pub fn from_json(text: &str) -> Result<Self, InvalidRecord> {
         let header: Header = serde_json::from_str(text)?;
         if header.schema != SCHEMA {
@@ -148,6 +168,8 @@ pub enum Ended {
     Completed,
     /// It was asked to stop, and devices in flight could finish.
     Interrupted,
+    /// A gate that is looked at while the run goes on ended it.
+    EndedByGate,
     /// It was stopped at once; what a record says unless it knows better.
     #[default]
     Aborted,
@@ -159,6 +181,8 @@ pub enum Ended {
 pub enum OutcomeKind {
     /// The service assigned it to a hub.
     Assigned,
+    /// It was connected, which is all it was after.
+    Connected,
     /// The service said no.
     Refused,
     /// The service knows it and has it disabled.
@@ -182,8 +206,9 @@ pub enum OutcomeKind {
 
 impl OutcomeKind {
     /// Every way to end, in the order of reports.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Assigned,
+        Self::Connected,
         Self::Refused,
         Self::Disabled,
         Self::Failed,
@@ -199,6 +224,7 @@ impl OutcomeKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Assigned => "assigned",
+            Self::Connected => "connected",
             Self::Refused => "refused",
             Self::Disabled => "disabled",
             Self::Failed => "failed",
@@ -218,6 +244,8 @@ impl OutcomeKind {
 pub struct Outcomes {
     /// See [`OutcomeKind::Assigned`].
     pub assigned: u64,
+    /// See [`OutcomeKind::Connected`].
+    pub connected: u64,
     /// See [`OutcomeKind::Refused`].
     pub refused: u64,
     /// See [`OutcomeKind::Disabled`].
@@ -243,6 +271,7 @@ impl Outcomes {
     pub const fn count(&self, kind: OutcomeKind) -> u64 {
         match kind {
             OutcomeKind::Assigned => self.assigned,
+            OutcomeKind::Connected => self.connected,
             OutcomeKind::Refused => self.refused,
             OutcomeKind::Disabled => self.disabled,
             OutcomeKind::Failed => self.failed,
@@ -255,10 +284,16 @@ impl Outcomes {
         }
     }
 
-    /// Counts one more device.
+    /// Counts one more arrival.
     pub const fn add(&mut self, kind: OutcomeKind) {
+        self.add_many(kind, 1);
+    }
+
+    /// Counts so many more arrivals.
+    pub const fn add_many(&mut self, kind: OutcomeKind, more: u64) {
         let count = match kind {
             OutcomeKind::Assigned => &mut self.assigned,
+            OutcomeKind::Connected => &mut self.connected,
             OutcomeKind::Refused => &mut self.refused,
             OutcomeKind::Disabled => &mut self.disabled,
             OutcomeKind::Failed => &mut self.failed,
@@ -269,7 +304,7 @@ impl Outcomes {
             OutcomeKind::Interrupted => &mut self.interrupted,
             OutcomeKind::ProtocolError => &mut self.protocol_error,
         };
-        *count += 1;
+        *count += more;
     }
 
     /// All devices.
@@ -316,6 +351,9 @@ pub struct Clocks {
     pub response_time: PhaseStats,
     /// From the start of the attempt to its end; all other devices.
     pub service_time_unsuccessful: PhaseStats,
+    /// From when an arrival could have been started, because it was due and a slot was free, to when it was; open
+    /// loads alone.
+    pub lateness: PhaseStats,
 }
 
 /// How much was done in how long.
@@ -340,7 +378,7 @@ impl Throughput {
 }
 
 /// What happened in one second of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Second {
     /// Which second, from 0.
@@ -357,6 +395,20 @@ pub struct Second {
     pub refused: u64,
     /// Devices in flight at the end of it.
     pub in_flight: u64,
+    /// Devices that stayed connected at the end of it.
+    pub held: u64,
+    /// Arrivals that were shed.
+    pub shed: u64,
+    /// Requests and connections made again.
+    pub retries: u64,
+    /// Service times of those that got what they were after in this second, in microseconds: p50, p90, p99, max.
+    pub service_us: Option<[u64; 4]>,
+    /// Response times of the same, in microseconds: p50, p90, p99, max.
+    pub response_us: Option<[u64; 4]>,
+    /// Processor time that the generator's threads used, as a share of what they could have had; 0 to 1.
+    pub generator_cpu: Option<f64>,
+    /// Time that the generator's threads could have run and were not let to, as a share; 0 to 1.
+    pub generator_starved: Option<f64>,
 }
 
 /// One way from a root to a hub.
@@ -381,16 +433,149 @@ pub struct RollUp {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Expectations {
-    /// Devices that should be assigned.
+    /// Devices that should be assigned, or connected where that is all they are after.
     pub assigned: u64,
     /// Devices that should end otherwise.
     pub refused: u64,
+    /// Devices that may end either way, because something happens on the way.
+    pub open: u64,
+}
+
+/// What was tried again, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retries {
+    /// After an answer that asked to come back later.
+    pub throttled: u64,
+    /// After a server error.
+    pub server_error: u64,
+    /// After a connection that failed or broke.
+    pub connection: u64,
+    /// After a phase that took too long.
+    pub timeout: u64,
+}
+
+impl Retries {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.throttled + self.server_error + self.connection + self.timeout
+    }
+}
+
+/// Devices that stayed connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// Devices that were to stay.
+    pub devices: u64,
+    /// Those that stayed as long as they were to.
+    pub kept: u64,
+    /// Those that lost the connection.
+    pub dropped: u64,
+    /// Those that were told to leave when the run was stopped.
+    pub released: u64,
+    /// The most at a time.
+    pub peak: u64,
+    /// Times they said that they are alive, and were answered.
+    pub pings: u64,
+}
+
+/// What TLS handshakes agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsCount {
+    /// Version of TLS.
+    pub version: String,
+    /// Cipher suite.
+    pub suite: String,
+    /// Group of the key agreement.
+    pub group: String,
+    /// Whether a session was resumed.
+    pub resumed: bool,
+    /// How many attempts ended on such a connection.
+    pub count: u64,
+}
+
+/// Something the operator did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventDone {
+    /// When it was done, in seconds from the start.
+    pub at_seconds: f64,
+    /// What.
+    pub what: String,
+    /// Why it could not be done, if so.
+    pub failed: Option<String>,
+}
+
+/// A gate, and what was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateResult {
+    /// The gate in words: `response_time.p99 <= 500ms`.
+    pub gate: String,
+    /// What it looks at.
+    pub metric: String,
+    /// The unit of the numbers: `s`, `/s`, `count` or `share`.
+    pub unit: String,
+    /// What was measured; nothing where the run has no such number.
+    pub measured: Option<f64>,
+    /// The least it may be.
+    pub at_least: Option<f64>,
+    /// The most it may be.
+    pub at_most: Option<f64>,
+    /// Whether it was met. What was not measured meets nothing.
+    pub passed: bool,
+    /// When the run was ended because of it, in seconds from the start.
+    pub aborted_at: Option<f64>,
+}
+
+/// The highest rate that meets the gates.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Capacity {
+    /// Arrivals per second: the median of the searches.
+    pub rate: f64,
+    /// The lowest and the highest of the searches' results.
+    pub interval: [f64; 2],
+    /// How the interval was made, in words.
+    pub method: String,
+    /// What was at its limit above it: `service`, `quota`, `generator` or `none`, when no limit was met.
+    pub limited_by: String,
+    /// Why that is said.
+    pub evidence: Vec<String>,
+    /// Every rate that was tried, in order.
+    pub trials: Vec<Trial>,
+}
+
+/// One rate that was tried.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trial {
+    /// Which search, from 1.
+    pub search: u64,
+    /// Arrivals per second that were planned.
+    pub rate: f64,
+    /// Devices that ended as they wanted, per second.
+    pub achieved: f64,
+    /// Whether every gate was met.
+    pub passed: bool,
+    /// Whether the generator was the limit.
+    pub generator_limited: bool,
+    /// Response time, 99th percentile, in microseconds.
+    pub response_p99_us: u64,
+    /// Devices that ended throttled, and requests made again because of it.
+    pub throttled: u64,
+    /// Gates that were not met, in words.
+    pub failed: Vec<String>,
 }
 
 /// What the service says it saw, in this run alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ledger {
+    /// Whether the service was the run's own embedded mock: then it saw nobody else, and the ledgers of shards add up.
+    pub embedded: bool,
     /// Connections accepted.
     pub connections: u64,
     /// TLS handshakes completed.
@@ -450,20 +635,39 @@ pub enum VerdictKind {
     Good,
     /// The result stands, and is not what was asked for.
     GateFailed,
-    /// The result does not stand: sums do not add up, or the generator was the limit.
-    /// What a record says until it has been judged.
+    /// The result does not stand: sums do not add up. What a record says until it has been judged.
     #[default]
     Invalid,
+    /// The result does not stand: the generator was the limit, not the service.
+    GeneratorLimited,
     /// The run was stopped early.
     Interrupted,
 }
 
 /// What the load generator itself needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Generator {
     /// Processor time of the client, in seconds, where it can be told from the mock's.
     pub cpu_seconds_client: Option<f64>,
+    /// Threads that made the load.
+    pub workers: u64,
+    /// Share of the time that the busiest tenth of the seconds kept those threads busy; 0 to 1.
+    pub cpu_share: Option<f64>,
+    /// Share of the time that those threads could have run and were not let to, over the run; 0 to 1.
+    pub starved_share: Option<f64>,
+    /// The most memory the process had, in bytes; an embedded mock is part of it.
+    pub peak_memory_bytes: Option<u64>,
+    /// Source addresses that connections were made from; 0 for the system's choice.
+    pub source_addresses: u64,
+    /// Outcomes that the journal could not take.
+    pub journal_lost: u64,
+    /// How far the wall clock moved against the monotonic one during the run, in milliseconds.
+    pub clock_step_ms: i64,
+    /// Whether the generator was the limit.
+    pub limited: bool,
+    /// Why, or what to know about its health; one sentence each.
+    pub findings: Vec<String>,
     /// File descriptors the run needs.
     pub descriptors_needed: u64,
     /// File descriptors the system allows.

@@ -4,34 +4,61 @@
 
 use crate::record::{Reason, Record};
 use crate::view::{
-    Table, counted, expected, grouped, reconciliation, roll_up, throughput, times, totals, verdict,
+    Table, counted, expected, findings, gates, generator, grouped, reconciliation, roll_up, throughput,
+    times, totals, verdict, wanted,
 };
 
 /// The longest a summary may be, in lines.
 const MOST_LINES: usize = 60;
-/// How many reasons for the verdict, refusals and ways are shown; counts get what is left.
-const MOST: [usize; 3] = [2, 6, 5];
-/// What a table needs beside its rows: a blank line, its title, its head and what was cut.
-const AROUND_ROWS: usize = 4;
-/// How many phases and clocks are shown: eight and three.
-const MOST_TIMES: usize = 11;
+/// How many phases and clocks are shown: nine and four.
+const MOST_TIMES: usize = 13;
+
+/// How many rows are shown of what can be long.
+struct Most {
+    gates: usize,
+    refusals: usize,
+    ways: usize,
+    checks: usize,
+    /// Findings about the generator, and as many reasons for the verdict.
+    words: usize,
+}
+
+/// What is tried in turn until the summary is short enough; the last one always is.
+const MOST: [Most; 5] = [
+    Most { gates: 8, refusals: 6, ways: 5, checks: 8, words: 2 },
+    Most { gates: 8, refusals: 6, ways: 5, checks: 1, words: 2 },
+    Most { gates: 5, refusals: 4, ways: 4, checks: 1, words: 2 },
+    Most { gates: 4, refusals: 3, ways: 3, checks: 1, words: 1 },
+    Most { gates: 3, refusals: 2, ways: 2, checks: 1, words: 1 },
+];
 
 /// The report as text, at most 60 lines, each ending in a line feed.
 pub fn summary(record: &Record) -> String {
-    let [most_reasons, most_refusals, most_ways] = MOST;
+    let mut all = MOST.iter().map(|most| lines(record, most)).skip_while(|lines| lines.len() > MOST_LINES);
+    let lines = all.next().unwrap_or_default();
+    lines.iter().map(|line| format!("{}\n", printable(line))).collect()
+}
+
+fn lines(record: &Record, most: &Most) -> Vec<String> {
     let mut lines = vec![format!("{}: {}", verdict(record), record.scenario.name)];
     let because: Vec<_> = record.verdict.reasons.iter().map(|reason| format!("  {reason}")).collect();
-    lines.extend(cut(because, most_reasons));
+    lines.extend(cut(because, most.words));
     lines.push(totals(record));
     lines.push(expected(record));
-    lines.extend(refusals(&record.reasons, most_refusals));
-    lines.extend(table(roll_up(record), most_ways));
+    if !record.gates.is_empty() {
+        lines.extend(table(gates(record), most.gates));
+    }
+    lines.extend(refusals(record, most.refusals));
+    lines.extend(table(roll_up(record), most.ways));
     lines.push(String::new());
     lines.push(throughput(record));
+    lines.extend(findings(record).into_iter().map(|(name, text)| format!("{name:<9} {text}")));
+    lines.push(format!("{:<9} {}", "generator", generator(record)));
+    let health = record.generator.findings.iter().map(|finding| format!("  {finding}")).collect();
+    lines.extend(cut(health, most.words));
     lines.extend(table(times(record), MOST_TIMES));
-    let left = MOST_LINES.saturating_sub(lines.len() + AROUND_ROWS);
-    lines.extend(table(reconciliation(record), left));
-    lines.iter().map(|line| format!("{}\n", printable(line))).collect()
+    lines.extend(table(reconciliation(record), most.checks));
+    lines
 }
 
 /// A name or message from outside may hold characters that move the cursor or break the line.
@@ -49,11 +76,12 @@ fn cut(mut lines: Vec<String>, most: usize) -> Vec<String> {
     lines
 }
 
-fn refusals(reasons: &[Reason], most: usize) -> Vec<String> {
+fn refusals(record: &Record, most: usize) -> Vec<String> {
+    let reasons = &record.reasons;
     if reasons.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![String::new(), "Not assigned".to_owned()];
+    let mut lines = vec![String::new(), format!("Not {}", wanted(record))];
     lines.extend(reasons.iter().take(most).flat_map(refusal));
     let rest = reasons.get(most..).unwrap_or_default();
     if !rest.is_empty() {
@@ -106,8 +134,8 @@ fn aligned(row: &[String], widths: &[usize], words: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Check, VerdictKind};
-    use crate::view::tests::{demo, times_of};
+    use crate::record::{Capacity, Check, EventDone, Held, Retries, TlsCount, VerdictKind};
+    use crate::view::tests::{demo, gate, times_of};
 
     /// The words of the one line that starts with these words.
     fn line(text: &str, start: &str) -> Vec<String> {
@@ -142,7 +170,7 @@ mod tests {
         for (clock, words, count, step) in [
             ("service time  ", 2, "1,000", 1.0),
             ("response time", 2, "1,000", 2.0),
-            ("service time, not assigned", 4, "6", 0.006),
+            ("service time, unsuccessful", 3, "6", 0.006),
         ] {
             let line = line(&text, clock);
             assert_eq!(line[words], count);
@@ -168,22 +196,60 @@ mod tests {
         assert!(ends.iter().all(|end| *end == ends[0]), "{text}");
     }
 
-    #[test]
-    fn a_long_report_is_cut_to_sixty_lines_and_says_so() {
+    /// A record with more of everything than there is room for.
+    fn crowded() -> Record {
         let mut record = demo();
-        record.verdict.kind = VerdictKind::Invalid;
+        record.verdict.kind = VerdictKind::GeneratorLimited;
         record.verdict.reasons = vec!["the same".to_owned(); 30];
         record.reasons = vec![record.reasons[0].clone(); 30];
         record.roll_up = vec![record.roll_up[0].clone(); 30];
-        record.phases = vec![times_of("tls", 3, 1); 8];
+        record.phases = vec![times_of("tcp", 3, 1); 9];
+        record.clocks.lateness = times_of("lateness", 3, 1);
         record.reconciliation = vec![Check::new("polls", 1, 2); 30];
-        let text = summary(&record);
-        assert_eq!(text.lines().count(), 60, "{text}");
-        assert!(text.contains("  and 24 devices for 24 more in the report\n"), "{text}");
-        for more in [28, 25, 26] {
-            assert_eq!(text.matches(&format!("  and {more} more in the report\n")).count(), 1, "{text}");
+        record.gates = vec![gate("response_time.p99", "s", Some(0.1), 0.2); 30];
+        record.generator.findings = vec!["late".to_owned(); 30];
+        record.retries = Retries { throttled: 1, ..Retries::default() };
+        record.held = Some(Held::default());
+        record.tls = vec![TlsCount::default(); 3];
+        record.events = vec![EventDone::default(); 3];
+        record.capacity = Some(Capacity::default());
+        record
+    }
+
+    #[test]
+    fn a_long_report_is_cut_to_sixty_lines_and_says_so() {
+        let text = summary(&crowded());
+        assert!(text.lines().count() <= 60, "{} lines\n{text}", text.lines().count());
+        assert!(text.contains("  and 28 devices for 28 more in the report\n"), "{text}");
+        for more in [27, 28, 29] {
+            assert!(text.contains(&format!("  and {more} more in the report\n")), "{more} in\n{text}");
         }
-        assert!(text.contains("  response time"), "{text}");
+        assert!(text.contains("  response time") && text.contains("  lateness"), "{text}");
+    }
+
+    #[test]
+    fn a_short_report_shows_all_it_has() {
+        let mut record = demo();
+        record.gates = vec![gate("response_time.p99", "s", Some(0.1), 0.2); 8];
+        let text = summary(&record);
+        assert!(!text.contains("more in the report"), "{text}");
+        assert_eq!(text.matches("  passed  ").count(), 8, "{text}");
+    }
+
+    #[test]
+    fn what_happened_on_the_way_has_a_line_each() {
+        let text = summary(&crowded());
+        for (start, words) in [
+            ("retries ", "1: 1 throttled"),
+            ("held ", "stayed connected"),
+            ("tls ", "2 more in the report"),
+            ("events ", "3 events"),
+            ("capacity ", "limited by"),
+            ("generator ", "p99 0.003 ms"),
+        ] {
+            assert!(line(&text, start).join(" ").contains(words), "{start} in\n{text}");
+        }
+        assert!(text.starts_with("GENERATOR-LIMITED: demo\n"), "{text}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Nothing stored is taken on trust; every sum is made anew from the parts.
 
-use crate::record::{Ledger, OutcomeKind, Outcomes, Record};
+use crate::record::{Ledger, OutcomeKind, Outcomes, Record, Retries, Second};
 use serde::{Deserialize, Serialize};
 
 /// Two numbers that have to be equal.
@@ -33,7 +33,7 @@ impl Record {
     /// Every sum the record can be held to.
     pub fn sums(&self) -> Vec<Sum> {
         let Outcomes { assigned, refused, .. } = self.outcomes;
-        let expected = self.expectations.assigned + self.expectations.refused;
+        let expected = self.expectations.assigned + self.expectations.refused + self.expectations.open;
         let rolled_up = self.roll_up.iter().map(|way| way.actual).sum();
         let roll_up = "the roll-up adds up to the assigned devices";
         let mut sums = vec![
@@ -46,6 +46,10 @@ impl Record {
                 self.reasons_for(OutcomeKind::Refused),
             ),
         ];
+        sums.extend(self.held.map(|held| {
+            let ended = held.kept + held.dropped + held.released;
+            Sum::new("ways to end a hold add up to the held devices", held.devices, ended)
+        }));
         sums.extend(self.series_sums());
         sums.extend(self.ledger.iter().flat_map(|ledger| self.ledger_sums(ledger)));
         let named = |name: &str| format!("client and service agree on {name}");
@@ -54,10 +58,12 @@ impl Record {
     }
 
     /// Whether a count of the service's fits one of ours. The service may have answered devices that gave up before
-    /// they heard it; so many more it may have counted.
+    /// they heard it, or that asked again because they did not; so many more it may have counted.
     fn heard(&self, ours: u64, theirs: u64) -> bool {
         let Outcomes { timed_out, interrupted, unreachable, protocol_error, .. } = self.outcomes;
-        let unheard = timed_out + interrupted + unreachable + protocol_error;
+        let Retries { connection, timeout, server_error, .. } = self.retries;
+        let unheard =
+            timed_out + interrupted + unreachable + protocol_error + connection + timeout + server_error;
         (ours..=ours.saturating_add(unheard)).contains(&theirs)
     }
 
@@ -85,13 +91,21 @@ impl Record {
         if self.per_second.is_empty() {
             return Vec::new();
         }
-        let (started, assigned) = self
-            .per_second
-            .iter()
-            .fold((0, 0), |sum, second| (sum.0 + second.started, sum.1 + second.assigned));
+        let all = |count: fn(&Second) -> u64| self.per_second.iter().map(count).sum();
+        let of = |name: &str, expected, count| {
+            Sum::new(format!("seconds add up to the {name}"), expected, all(count))
+        };
+        let Outcomes { assigned, connected, shed, interrupted, .. } = self.outcomes;
+        let mut offered = of("arrivals that came due", self.planned, |second| second.offered);
+        // A run that was stopped did not wait for the arrivals it interrupted.
+        offered.agrees = (self.planned.saturating_sub(interrupted)..=self.planned).contains(&offered.actual);
         vec![
-            Sum::new("seconds add up to the started devices", self.started, started),
-            Sum::new("seconds add up to the assigned devices", self.outcomes.assigned, assigned),
+            offered,
+            of("started devices", self.started, |second| second.started),
+            of("finished devices", self.finished, |second| second.finished),
+            of("devices that got what they wanted", assigned + connected, |second| second.assigned),
+            of("shed arrivals", shed, |second| second.shed),
+            of("retries", self.retries.total(), |second| second.retries),
         ]
     }
 }
@@ -99,7 +113,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Check;
+    use crate::record::{Check, Held};
     use crate::view::tests::demo;
 
     #[test]
@@ -112,17 +126,24 @@ mod tests {
 
     #[test]
     fn each_broken_sum_is_told_by_its_name() {
-        let table: [Break; 11] = [
-            ("outcomes add up to the plan", |r| r.outcomes.shed += 1),
+        let table: [Break; 16] = [
+            ("outcomes add up to the plan", |r| r.outcomes.throttled += 1),
             ("expectations add up to the plan", |r| r.expectations.refused += 1),
+            ("expectations add up to the plan", |r| r.expectations.open += 1),
             ("the roll-up adds up to the assigned devices", |r| r.roll_up[0].actual -= 1),
             ("reasons add up to the refused devices", |r| r.reasons[0].count += 1),
+            ("ways to end a hold add up to the held devices", |r| {
+                r.held = Some(Held { devices: 3, kept: 1, dropped: 1, ..Held::default() });
+            }),
+            ("seconds add up to the arrivals that came due", |r| r.per_second[0].offered += 1),
             ("seconds add up to the started devices", |r| r.per_second[0].started += 1),
-            ("seconds add up to the assigned devices", |r| r.per_second[1].assigned -= 1),
+            ("seconds add up to the finished devices", |r| r.per_second[1].finished -= 1),
+            ("seconds add up to the devices that got what they wanted", |r| r.per_second[1].assigned -= 1),
+            ("seconds add up to the shed arrivals", |r| r.per_second[0].shed += 1),
+            ("seconds add up to the retries", |r| r.retries.throttled += 1),
             ("the service's ledger agrees on assigned devices", |r| ledger(r).assigned += 1),
             ("the service's ledger agrees on refused devices", |r| ledger(r).refused -= 1),
             ("the service's ledger agrees on disabled devices", |r| ledger(r).disabled += 1),
-            ("client and service agree on assigned", |r| r.reconciliation[0].service += 1),
             ("client and service agree on polls", |r| {
                 r.reconciliation.push(Check { name: "polls".into(), client: 1, service: 2, agrees: true });
             }),
@@ -135,19 +156,51 @@ mod tests {
         }
     }
 
+    #[test]
+    fn arrivals_that_a_stop_came_before_need_not_have_come_due_and_no_others() {
+        let mut record = demo();
+        record.planned += 2;
+        record.expectations.assigned += 2;
+        record.outcomes.interrupted += 2;
+        assert_eq!(record.check(), []);
+        record.per_second[0].offered -= 1;
+        let told: Vec<_> = record.check().into_iter().map(|sum| sum.name).collect();
+        assert_eq!(told, ["seconds add up to the arrivals that came due"]);
+    }
+
+    #[test]
+    fn devices_that_connected_got_what_they_wanted() {
+        let mut record = demo();
+        record.outcomes = Outcomes { connected: 10_000, refused: 6, ..Outcomes::default() };
+        (record.roll_up, record.ledger, record.reconciliation) = (Vec::new(), None, Vec::new());
+        assert_eq!(record.check(), []);
+    }
+
     fn ledger(record: &mut Record) -> &mut Ledger {
         record.ledger.as_mut().expect("a mock run")
     }
 
     #[test]
-    fn the_service_may_have_answered_a_device_that_gave_up_and_no_more() {
-        let mut record = demo();
-        record.planned += 1;
-        record.expectations.assigned += 1;
-        record.outcomes.timed_out += 1;
-        ledger(&mut record).assigned += 1;
-        assert_eq!(record.check(), []);
-        ledger(&mut record).assigned += 1;
-        assert_eq!(record.check().len(), 1);
+    fn the_service_may_have_answered_a_device_that_did_not_hear_it_and_no_more() {
+        let unheard: [fn(&mut Record); 2] = [
+            |r| {
+                r.planned += 1;
+                r.expectations.assigned += 1;
+                r.outcomes.timed_out += 1;
+                r.per_second[0].offered += 1;
+            },
+            |r| {
+                r.retries.connection += 1;
+                r.per_second[0].retries += 1;
+            },
+        ];
+        for unheard in unheard {
+            let mut record = demo();
+            unheard(&mut record);
+            ledger(&mut record).assigned += 1;
+            assert_eq!(record.check(), []);
+            ledger(&mut record).assigned += 1;
+            assert_eq!(record.check().len(), 1);
+        }
     }
 }

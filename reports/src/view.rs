@@ -3,7 +3,7 @@
 //! Both renderings are made from these sections, so they cannot say different things.
 
 use crate::PhaseStats;
-use crate::record::{Check, OutcomeKind, Record, VerdictKind};
+use crate::record::{Check, GateResult, OutcomeKind, Record, VerdictKind};
 
 /// A table under a heading.
 pub(crate) struct Table {
@@ -35,7 +35,7 @@ pub(crate) fn decimal(number: f64) -> String {
 }
 
 /// Microseconds as milliseconds.
-fn milliseconds(microseconds: u64) -> String {
+pub(crate) fn milliseconds(microseconds: u64) -> String {
     format!("{}.{:03}", grouped(microseconds / 1_000), microseconds % 1_000)
 }
 
@@ -51,15 +51,23 @@ pub(crate) fn verdict(record: &Record) -> &'static str {
         VerdictKind::Good => "GOOD",
         VerdictKind::GateFailed => "GATE FAILED",
         VerdictKind::Invalid => "INVALID",
+        VerdictKind::GeneratorLimited => "GENERATOR-LIMITED",
         VerdictKind::Interrupted => "INTERRUPTED",
     }
 }
 
+/// What devices wanted, as far as the record tells.
+pub(crate) fn wanted(record: &Record) -> &'static str {
+    let kind = if record.outcomes.connected > 0 { OutcomeKind::Connected } else { OutcomeKind::Assigned };
+    kind.as_str()
+}
+
 /// How the plan splits up: `10,000 assigned + 6 refused = 10,006 planned`.
 pub(crate) fn totals(record: &Record) -> String {
-    let always = [OutcomeKind::Assigned, OutcomeKind::Refused];
-    let named =
-        OutcomeKind::ALL.iter().filter(|kind| always.contains(kind) || record.outcomes.count(**kind) > 0);
+    let named = OutcomeKind::ALL.iter().filter(|kind| {
+        let always = kind.as_str() == wanted(record) || **kind == OutcomeKind::Refused;
+        always || record.outcomes.count(**kind) > 0
+    });
     let parts: Vec<_> =
         named.map(|kind| format!("{} {}", grouped(record.outcomes.count(*kind)), kind.as_str())).collect();
     let (sum, planned) = (record.outcomes.total(), grouped(record.planned));
@@ -71,21 +79,217 @@ pub(crate) fn totals(record: &Record) -> String {
 
 /// What the scenario should lead to, beside what it led to.
 pub(crate) fn expected(record: &Record) -> String {
-    let others = record.outcomes.total() - record.outcomes.assigned;
-    let (assigned, refused) = (grouped(record.expectations.assigned), grouped(record.expectations.refused));
-    let as_expected = record.expectations.assigned == record.outcomes.assigned
-        && record.expectations.refused == others
+    let success = record.outcomes.assigned + record.outcomes.connected;
+    let others = record.outcomes.total() - success;
+    let expectations = &record.expectations;
+    let fits = |expected: u64, found: u64| (expected..=expected + expectations.open).contains(&found);
+    let as_expected = fits(expectations.assigned, success)
+        && fits(expectations.refused, others)
         && record.reasons.iter().all(|reason| reason.expected);
     let end = if as_expected { "as expected" } else { "NOT as expected" };
-    format!("expected {assigned} assigned, {refused} not: {end}")
+    let either = match expectations.open {
+        0 => String::new(),
+        open => format!(", {} may end either way", grouped(open)),
+    };
+    let (assigned, refused) = (grouped(expectations.assigned), grouped(expectations.refused));
+    format!("expected {assigned} {}, {refused} not{either}: {end}", wanted(record))
+}
+
+/// What the run must have shown, what was not met first.
+pub(crate) fn gates(record: &Record) -> Table {
+    let mut gates: Vec<&GateResult> = record.gates.iter().collect();
+    gates.sort_by_key(|gate| gate.passed);
+    let row = |gate: &&GateResult| {
+        let measured =
+            gate.measured.map_or_else(|| "nothing".to_owned(), |value| quantity(value, &gate.unit));
+        let least = gate.at_least.map(|least| format!(">= {}", quantity(least, &gate.unit)));
+        let most = gate.at_most.map(|most| format!("<= {}", quantity(most, &gate.unit)));
+        let result = match (gate.passed, gate.aborted_at) {
+            (true, _) => "passed".to_owned(),
+            (false, None) => "FAILED".to_owned(),
+            (false, Some(moment)) => format!("FAILED, ended the run at {} s", decimal(moment)),
+        };
+        let bound = [least, most].into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        vec![gate.metric.clone(), result, measured, bound]
+    };
+    Table {
+        title: "Gates",
+        note: match record.gates.iter().filter(|gate| !gate.passed).count() {
+            0 if record.gates.is_empty() => "the scenario has none".to_owned(),
+            0 => "all passed".to_owned(),
+            failed => format!("{failed} of {} failed", record.gates.len()),
+        },
+        head: vec!["metric", "result", "measured", "bound"],
+        words: 2,
+        rows: gates.iter().map(row).collect(),
+    }
+}
+
+/// A number in the unit that a gate has.
+fn quantity(value: f64, unit: &str) -> String {
+    match unit {
+        "s" => format!("{} ms", milliseconds((value.max(0.0) * 1_000_000.0).round() as u64)),
+        "share" => format!("{:.3} %", value * 100.0),
+        "count" if value.fract() == 0.0 => grouped(value.max(0.0) as u64),
+        "/s" => format!("{} /s", decimal(value)),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// A share of 1 in percent.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// How the load generator fared, as one line.
+pub(crate) fn generator(record: &Record) -> String {
+    let generator = &record.generator;
+    let threads = (generator.workers > 0).then(|| counted(generator.workers, "thread"));
+    let busy = generator.cpu_share.map(|share| format!("{} busy", percent(share)));
+    let starved = generator.starved_share.map(|share| format!("{} starved", percent(share)));
+    let lateness = &record.clocks.lateness;
+    let late = (lateness.count > 0).then(|| {
+        format!(
+            "arrivals late by p50 {} ms, p99 {} ms",
+            milliseconds(lateness.p50_us),
+            milliseconds(lateness.p99_us)
+        )
+    });
+    let limited = generator.limited.then(|| "it was the LIMIT".to_owned());
+    let parts: Vec<_> = [limited, threads, busy, starved, late].into_iter().flatten().collect();
+    if parts.is_empty() { "nothing is known of its health".to_owned() } else { parts.join(", ") }
+}
+
+/// What else is to be said of a run in a line each: a name, and what was found. What did not happen is left out.
+pub(crate) fn findings(record: &Record) -> Vec<(&'static str, String)> {
+    let found = [
+        ("retries", retries(record)),
+        ("held", held(record)),
+        ("tls", tls(record).rows.first().map(|row| common_tls(row, record.tls.len()))),
+        ("events", events_in_short(record)),
+        ("capacity", capacity_in_short(record)),
+    ];
+    found.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
+}
+
+fn retries(record: &Record) -> Option<String> {
+    let retries = &record.retries;
+    let causes = [
+        ("throttled", retries.throttled),
+        ("after a server error", retries.server_error),
+        ("after a broken connection", retries.connection),
+        ("after no answer in time", retries.timeout),
+    ];
+    let causes: Vec<_> = causes.into_iter().filter(|(_, count)| *count > 0).collect();
+    let causes: Vec<_> =
+        causes.into_iter().map(|(cause, count)| format!("{} {cause}", grouped(count))).collect();
+    (retries.total() > 0).then(|| format!("{}: {}", grouped(retries.total()), causes.join(", ")))
+}
+
+fn held(record: &Record) -> Option<String> {
+    let held = record.held?;
+    let [devices, kept, dropped, released, peak, pings] =
+        [held.devices, held.kept, held.dropped, held.released, held.peak, held.pings].map(grouped);
+    Some(format!(
+        "{devices} stayed connected, at most {peak} at a time: {kept} as long as they were to, {dropped} lost the \
+         connection, {released} were told to leave; {pings} keep-alives answered"
+    ))
+}
+
+fn common_tls(row: &[String], kinds: usize) -> String {
+    let more = match kinds.saturating_sub(1) {
+        0 => String::new(),
+        more => format!("; {more} more in the report"),
+    };
+    format!("{}{more}", row.join(" "))
+}
+
+fn events_in_short(record: &Record) -> Option<String> {
+    let failed = record.events.iter().filter(|event| event.failed.is_some()).count();
+    let last = record.events.last()?;
+    let failed = if failed > 0 { format!(", {failed} FAILED") } else { String::new() };
+    let events = counted(record.events.len() as u64, "event");
+    Some(format!("{events}{failed}; the last at {} s: {}", decimal(last.at_seconds), last.what))
+}
+
+fn capacity_in_short(record: &Record) -> Option<String> {
+    let capacity = record.capacity.as_ref()?;
+    let [low, high] = capacity.interval.map(decimal);
+    let (rate, trials) = (decimal(capacity.rate), counted(capacity.trials.len() as u64, "trial"));
+    Some(format!("{rate} arrivals/s ({low} to {high}, {trials}), limited by: {}", capacity.limited_by))
+}
+
+/// What TLS handshakes agreed on.
+pub(crate) fn tls(record: &Record) -> Table {
+    let row = |facts: &crate::TlsCount| {
+        let handshake = if facts.resumed { "resumed" } else { "full" };
+        vec![
+            facts.version.clone(),
+            facts.suite.clone(),
+            facts.group.clone(),
+            handshake.to_owned(),
+            grouped(facts.count),
+        ]
+    };
+    Table {
+        title: "TLS",
+        note: "what handshakes agreed on, by the attempts that ended on such a connection".to_owned(),
+        head: vec!["version", "suite", "group", "handshake", "attempts"],
+        words: 4,
+        rows: record.tls.iter().map(row).collect(),
+    }
+}
+
+/// What the operator did while devices arrived.
+pub(crate) fn events(record: &Record) -> Table {
+    let row = |event: &crate::EventDone| {
+        let failed = event.failed.as_ref().map(|why| format!("FAILED: {why}"));
+        vec![event.what.clone(), failed.unwrap_or_else(|| "done".to_owned()), decimal(event.at_seconds)]
+    };
+    Table {
+        title: "Events",
+        note: "what the operator did while devices arrived, in seconds from the start".to_owned(),
+        head: vec!["event", "", "at"],
+        words: 2,
+        rows: record.events.iter().map(row).collect(),
+    }
+}
+
+/// The rates that were tried in search of the highest that meets the gates.
+pub(crate) fn trials(record: &Record) -> Option<Table> {
+    let capacity = record.capacity.as_ref()?;
+    let row = |trial: &crate::Trial| {
+        let result = match (trial.passed, trial.generator_limited) {
+            (true, _) => "passed".to_owned(),
+            (false, true) => "the generator was the limit".to_owned(),
+            (false, false) => format!("FAILED {}", trial.failed.join("; ")),
+        };
+        vec![
+            format!("search {}", trial.search),
+            result,
+            decimal(trial.rate),
+            decimal(trial.achieved),
+            milliseconds(trial.response_p99_us),
+            grouped(trial.throttled),
+        ]
+    };
+    let evidence = capacity.evidence.join(" ");
+    Some(Table {
+        title: "Capacity",
+        note: format!("{}; {}. {evidence}", capacity_in_short(record)?, capacity.method),
+        head: vec!["search", "result", "arrivals/s", "achieved/s", "response p99, ms", "throttled"],
+        words: 2,
+        rows: capacity.trials.iter().map(row).collect(),
+    })
 }
 
 /// How fast it went.
 pub(crate) fn throughput(record: &Record) -> String {
     format!(
-        "{} devices/s, {} devices/min assigned over {} s (minting took {} s before)",
+        "{} devices/s, {} devices/min {} over {} s (minting took {} s before)",
         decimal(record.throughput.per_second),
         decimal(record.throughput.devices_per_minute),
+        wanted(record),
         decimal(record.wall_seconds),
         decimal(record.minting_seconds),
     )
@@ -124,8 +328,11 @@ pub(crate) fn times(record: &Record) -> Table {
     let clocks = [
         ("service time", &record.clocks.service_time),
         ("response time", &record.clocks.response_time),
-        ("service time, not assigned", &record.clocks.service_time_unsuccessful),
+        ("service time, unsuccessful", &record.clocks.service_time_unsuccessful),
+        ("lateness", &record.clocks.lateness),
     ];
+    // Only open loads have it.
+    let shown = clocks.into_iter().filter(|(name, clock)| *name != "lateness" || clock.count > 0);
     let named =
         |(name, clock): (&str, &PhaseStats)| row(&PhaseStats { phase: name.to_owned(), ..clock.clone() });
     Table {
@@ -134,7 +341,7 @@ pub(crate) fn times(record: &Record) -> Table {
             .to_owned(),
         head: vec!["phase", "count", "p50", "p90", "p99", "p99.9", "max"],
         words: 1,
-        rows: record.phases.iter().map(row).chain(clocks.into_iter().map(named)).collect(),
+        rows: record.phases.iter().map(row).chain(shown.map(named)).collect(),
     }
 }
 
@@ -188,7 +395,7 @@ pub(crate) mod tests {
     }
 
     fn second(t: u64, started: u64, assigned: u64) -> Second {
-        Second { t, offered: started, started, finished: assigned, assigned, refused: 0, in_flight: 0 }
+        Second { t, offered: started, started, finished: assigned, assigned, ..Second::default() }
     }
 
     /// The record of a good demo, made by hand: 10,000 assigned and 6 refused.
@@ -216,9 +423,10 @@ pub(crate) mod tests {
                 service_time: times_of("service", 1_000, 1_000),
                 response_time: times_of("response", 1_000, 2_000),
                 service_time_unsuccessful: times_of("unsuccessful", 6, 1_000),
+                lateness: PhaseStats::default(),
             },
             throughput: Throughput { per_second: 2_500.0, devices_per_minute: 150_000.0 },
-            per_second: vec![second(0, 6_006, 5_000), second(1, 4_000, 5_000)],
+            per_second: vec![second(0, 6_006, 5_000), Second { finished: 5_006, ..second(1, 4_000, 5_000) }],
             roll_up: vec![RollUp {
                 root: "Root".to_owned(),
                 path: vec!["Line A".to_owned()],
@@ -227,7 +435,7 @@ pub(crate) mod tests {
                 expected: Some(10_000),
                 actual: 10_000,
             }],
-            expectations: Expectations { assigned: 10_000, refused: 6 },
+            expectations: Expectations { assigned: 10_000, refused: 6, open: 0 },
             ledger: Some(Ledger { assigned: 10_000, refused: 6, registers: 10_006, ..Ledger::default() }),
             reconciliation: vec![
                 Check::new("assigned", 10_000, 10_000),
@@ -262,6 +470,71 @@ pub(crate) mod tests {
         assert_eq!(expected(&record), "expected 10,000 assigned, 6 not: as expected");
         record.reasons[2].expected = false;
         assert_eq!(expected(&record), "expected 10,000 assigned, 6 not: NOT as expected");
+    }
+
+    #[test]
+    fn devices_that_may_end_either_way_are_said_to() {
+        let mut record = demo();
+        record.expectations = Expectations { assigned: 9_990, refused: 0, open: 16 };
+        assert_eq!(expected(&record), "expected 9,990 assigned, 0 not, 16 may end either way: as expected");
+        record.expectations = Expectations { assigned: 9_980, refused: 10, open: 16 };
+        assert_eq!(
+            expected(&record),
+            "expected 9,980 assigned, 10 not, 16 may end either way: NOT as expected"
+        );
+    }
+
+    #[test]
+    fn devices_that_only_connect_are_not_said_to_be_assigned() {
+        let mut record = demo();
+        record.outcomes = Outcomes { connected: 10_000, refused: 6, ..Outcomes::default() };
+        assert_eq!(totals(&record), "10,000 connected + 6 refused = 10,006 planned");
+        assert_eq!(expected(&record), "expected 10,000 connected, 6 not: as expected");
+    }
+
+    /// A gate on a metric.
+    pub(crate) fn gate(metric: &str, unit: &str, measured: Option<f64>, most: f64) -> GateResult {
+        GateResult {
+            metric: metric.to_owned(),
+            unit: unit.to_owned(),
+            measured,
+            at_most: Some(most),
+            passed: measured.is_some_and(|measured| measured <= most),
+            ..GateResult::default()
+        }
+    }
+
+    #[test]
+    fn gates_show_what_was_measured_in_their_unit_and_what_failed_first() {
+        let cases = [
+            ("s", Some(0.0125), 0.5, ["passed", "12.500 ms", "<= 500.000 ms"]),
+            ("/s", Some(1_234.56), 2_000.0, ["passed", "1,234.6 /s", "<= 2,000.0 /s"]),
+            ("share", Some(0.25), 0.01, ["FAILED", "25.000 %", "<= 1.000 %"]),
+            ("count", Some(1_200.0), 1_500.0, ["passed", "1,200", "<= 1,500"]),
+            ("s", None, 0.5, ["FAILED", "nothing", "<= 500.000 ms"]),
+        ];
+        for (unit, measured, most, row) in cases {
+            let record = Record { gates: vec![gate("m", unit, measured, most)], ..Record::default() };
+            assert_eq!(gates(&record).rows[0][1..], row);
+        }
+        let two = GateResult { at_least: Some(0.5), aborted_at: Some(12.0), ..gate("two", "s", Some(2.0), 1.0) };
+        let record = Record { gates: vec![gate("one", "s", Some(0.1), 1.0), two], ..Record::default() };
+        let row = &gates(&record).rows[0];
+        assert_eq!(
+            row[1..],
+            ["FAILED, ended the run at 12.0 s", "2,000.000 ms", ">= 500.000 ms and <= 1,000.000 ms"]
+        );
+    }
+
+    #[test]
+    fn what_did_not_happen_is_not_said() {
+        assert_eq!(findings(&demo()), []);
+        let mut record = demo();
+        record.retries = Retries { throttled: 3, timeout: 2, ..Retries::default() };
+        record.held = Some(Held { devices: 9, kept: 7, dropped: 2, peak: 8, ..Held::default() });
+        let found = findings(&record);
+        assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["retries", "held"]);
+        assert_eq!(found[0].1, "5: 3 throttled, 2 after no answer in time");
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! How devices arrive: a schedule is data, computed from the shape of the load alone.
+//! The shape of the load, as written: open or closed, in stages.
 //!
-//! Nothing sleeps here. The n-th arrival of a constant rate is due at n / rate, whatever happened
-//! to the arrivals before it, so a stall can be charged to those that waited.
+//! What it comes to, arrival by arrival, is in [`crate::Schedule`].
 
 use std::time::Duration;
 
@@ -14,18 +13,30 @@ pub enum WhenFull {
     Shed,
 }
 
+/// How arrivals of one rate are spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spacing {
+    /// The n-th is due where the integral of the rate reaches n.
+    #[default]
+    Even,
+    /// At random, as of many devices that know nothing of each other (a Poisson process), drawn from the seed.
+    Poisson,
+}
+
 /// The shape of the load.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Load {
-    /// A fixed number of devices in flight: the next starts when one finishes.
+    /// A number of devices in flight: the next starts when one finishes.
     Closed {
-        /// Devices in flight at a time, at least 1.
-        in_flight: usize,
+        /// One after the other, at least one; the last goes on until every arrival is done.
+        stairs: Vec<Stair>,
     },
-    /// Devices arrive at a rate whether or not the service keeps up.
+    /// Devices arrive whether or not the service keeps up.
     Open {
-        /// Arrivals per second, finite and above 0.
-        rate: f64,
+        /// One after the other, at least one. A single constant rate may go on until every device has come.
+        stages: Vec<Stage>,
+        /// How arrivals of one rate are spaced.
+        spacing: Spacing,
         /// The most devices in flight at a time, at least 1.
         max_in_flight: usize,
         /// What happens to an arrival beyond that.
@@ -33,88 +44,69 @@ pub enum Load {
     },
 }
 
-/// One planned device and when it is due.
+/// A stretch of a closed load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
-    /// The index of the device, from 0.
-    pub index: u64,
-    /// When it is due, from the start of the run. 0 in a closed load, where a slot decides.
-    pub due: Duration,
+pub struct Stair {
+    /// Devices in flight at a time, at least 1.
+    pub in_flight: usize,
+    /// For how long; the last one has no end, and only that.
+    pub lasts: Option<Duration>,
+}
+
+/// A stretch of an open load. What scenarios write besides (steps, spikes, shifts) is made of these.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stage {
+    /// One rate; 0 is a pause.
+    Constant {
+        /// Arrivals per second, finite and not negative.
+        rate: f64,
+        /// For how long; until every device has come where absent.
+        lasts: Option<Duration>,
+    },
+    /// From one rate to another, evenly.
+    Ramp {
+        /// Arrivals per second at its start, finite and not negative.
+        from: f64,
+        /// Arrivals per second at its end, finite and not negative.
+        to: f64,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// Many at one moment.
+    AtOnce {
+        /// How many; all that are left where absent.
+        devices: Option<u64>,
+    },
+    /// Arrivals as they were recorded: one time a line, from the start of the stage.
+    Replay {
+        /// The file, relative to the scenario.
+        file: String,
+    },
 }
 
 impl Load {
-    /// The arrivals of `count` devices, in the order in which they are due.
-    pub fn arrivals(&self, count: u64) -> impl Iterator<Item = Arrival> + use<> {
-        let interval = self.interval();
-        (0..count).map(move |index| Arrival { index, due: due(index, interval) })
-    }
-
-    /// When the arrival with this index is due, from the start; a closed load's as soon as a slot is free.
-    pub fn due(&self, index: u64) -> Duration {
-        due(index, self.interval())
-    }
-
-    fn interval(&self) -> f64 {
-        match self {
-            Self::Closed { .. } => 0.0,
-            Self::Open { rate, .. } => rate.recip(),
-        }
-    }
-
-    /// When the last of `count` devices is due, from the start; `None` where the service's pace decides.
-    pub fn last_due(&self, count: u64) -> Option<Duration> {
-        match self {
-            Self::Closed { .. } => None,
-            Self::Open { rate, .. } => Some(due(count.saturating_sub(1), rate.recip())),
-        }
-    }
-
     /// The most devices in flight at a time.
     pub fn slots(&self) -> usize {
         match self {
-            Self::Closed { in_flight } => *in_flight,
+            Self::Closed { stairs } => stairs.iter().map(|stair| stair.in_flight).max().unwrap_or(1),
             Self::Open { max_in_flight, .. } => *max_in_flight,
         }
     }
-}
 
-/// When the arrival with this index is due; beyond what a clock can hold it is due never.
-fn due(index: u64, interval: f64) -> Duration {
-    Duration::try_from_secs_f64(index as f64 * interval).unwrap_or(Duration::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(rate: f64) -> Load {
-        Load::Open { rate, max_in_flight: 1, when_full: WhenFull::Wait }
+    /// Whether arrivals come by the clock and not by answers.
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
     }
 
-    #[test]
-    fn the_nth_arrival_of_a_rate_is_due_at_n_over_the_rate() {
-        let arrivals: Vec<_> = open(4.0).arrivals(5).collect();
-        let due: Vec<_> = arrivals.iter().map(|arrival| arrival.due.as_millis()).collect();
-        assert_eq!(due, [0, 250, 500, 750, 1000]);
-        assert_eq!(arrivals.last().map(|arrival| arrival.index), Some(4));
-        assert_eq!(open(4.0).last_due(5), Some(Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn arrivals_do_not_drift_over_a_long_run() {
-        let last = open(300.0).arrivals(1_000_001).last().expect("a million");
-        assert!(last.due.abs_diff(Duration::from_secs_f64(1_000_000.0 / 300.0)) < Duration::from_micros(1));
-    }
-
-    #[test]
-    fn a_closed_load_is_due_at_once() {
-        let load = Load::Closed { in_flight: 2 };
-        assert!(load.arrivals(3).all(|arrival| arrival.due == Duration::ZERO));
-        assert_eq!((load.arrivals(3).count(), load.last_due(3), load.slots()), (3, None, 2));
-    }
-
-    #[test]
-    fn a_rate_too_slow_for_the_clock_is_due_never() {
-        assert_eq!(open(1e-300).arrivals(2).last().map(|arrival| arrival.due), Some(Duration::MAX));
+    /// The files of recorded arrivals it names, in order.
+    pub fn replays(&self) -> impl Iterator<Item = &str> {
+        let stages = match self {
+            Self::Closed { .. } => &[][..],
+            Self::Open { stages, .. } => stages,
+        };
+        stages.iter().filter_map(|stage| match stage {
+            Stage::Replay { file } => Some(file.as_str()),
+            _ => None,
+        })
     }
 }

@@ -198,6 +198,7 @@ fn slots(root: &DeTable<'_>, text: &str, path: &[String]) -> Result<Vec<Slot>, R
         return Err(Refusal::new("no key was given".to_owned()));
     };
     let mut parent = None;
+    let mut in_array = false;
     let mut dotted = Slot { range: 0..0, before: format!("{} = ", path.join(".")), after: "\n" };
     for (depth, part) in path.iter().enumerate() {
         let value = match parent {
@@ -218,8 +219,13 @@ fn slots(root: &DeTable<'_>, text: &str, path: &[String]) -> Result<Vec<Slot>, R
             let message = format!("`{path}` is no key: `{above}` is a value, not a table");
             return Err(Refusal { message, help: format!("set `{above}` itself") });
         }
+        in_array |= value.get_ref().is_array();
         dotted = within(value, text, &below.join(".")).unwrap_or(dotted);
         parent = Some(value.get_ref());
+    }
+    // No header can name an element: `[a.0]` would be a table `0` in the last one.
+    if in_array {
+        return Ok(vec![dotted]);
     }
     let header = tables.join(".");
     let end = text.len()..text.len();
@@ -285,6 +291,12 @@ mod tests {
     fn a_missing_key_is_added_to_its_table() {
         assert_eq!(spliced("[b]\nc = 1\n", &["a=true"]), "a = true\n[b]\nc = 1\n");
         assert_eq!(spliced("[b] # why\nc = 1\n", &["b.d=2"]), "[b] # why\nd = 2\nc = 1\n");
+        assert_eq!(
+            spliced("[[a]]\nb = 1\n[[a]]\nb = 2\n", &["a.0.c=3"]),
+            "[[a]]\nc = 3\nb = 1\n[[a]]\nb = 2\n"
+        );
+        assert_eq!(spliced("[[a]]\nb = 1\n", &["a.0.c.d=3"]), "[[a]]\nc.d = 3\nb = 1\n");
+        assert_eq!(spliced("a = [{ b = 1 }]\n", &["a.0.c=3"]), "a = [{c = 3, b = 1 }]\n");
         assert_eq!(spliced("[b.x]\nc = 1\n[b]\n", &["b.d=2"]), "[b.x]\nc = 1\n[b]\nd = 2\n");
         assert_eq!(spliced("b = {}\n", &["b.d=2"]), "b = {d = 2,}\n");
         assert_eq!(spliced("a = 1", &["b.c=2", "b.d=3"]), "a = 1\n[b]\nd = 3\nc = 2\n");
@@ -326,5 +338,8 @@ mod tests {
         let refused = Source::new("x.toml", "[b]\nc = 1\n", &below).map(|source| source.text);
         let message = "`b.c.d` is no key: `b.c` is a value, not a table".to_owned();
         assert_eq!(refused.map_err(|d| d.message), Err(message));
+        let beyond = [Override::parse("b.1.c=1").expect("an override")];
+        let refused = Source::new("x.toml", "[[b]]\nc = 1\n", &beyond).map(|source| source.text);
+        assert_eq!(refused.map_err(|d| d.message), Err("`b.1.c` cannot be set here".to_owned()));
     }
 }

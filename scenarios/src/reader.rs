@@ -52,7 +52,8 @@ impl<'s> Found<'s> {
         }
     }
 
-    fn instead_of(self, wanted: &str) -> Wrong {
+    /// What is said of a value of another kind than the one wanted.
+    pub(crate) fn instead_of(self, wanted: &str) -> Wrong {
         Wrong::new(format!("must be {wanted}, found {}", self.kind()))
     }
 }
@@ -106,6 +107,11 @@ impl<'s> Section<'s> {
     pub(crate) fn place_of(&self, key: &str) -> Place {
         let value = self.table.as_ref().and_then(|(table, _)| table.get(key));
         value.map_or_else(|| self.place(), |value| self.source.place(value.span()))
+    }
+
+    /// Whether the section itself is written.
+    pub(crate) fn written(&self) -> bool {
+        self.table.is_some()
     }
 
     /// Whether the key is written.
@@ -226,6 +232,24 @@ impl<'s> Section<'s> {
         }
     }
 
+    /// The one key of `keys` that is written; `help` says how.
+    pub(crate) fn one_key(&self, keys: &[&'static str], help: &str) -> Option<&'static str> {
+        let written: Vec<_> = keys.iter().copied().filter(|key| self.has(key)).collect();
+        match written.as_slice() {
+            &[key] => Some(key),
+            [] => {
+                let wrong = Wrong::new(format!("`{}` has none of {}", self.name, quoted(keys)));
+                self.tell(self.place(), wrong.help(help));
+                None
+            }
+            &[first, second, ..] => {
+                let wrong = Wrong::new(format!("`{}` has both `{first}` and `{second}`", self.name));
+                self.tell(self.place_of(second), wrong.help(help));
+                None
+            }
+        }
+    }
+
     /// Tells every key nobody asked for.
     pub(crate) fn close(&self) {
         let keys = self.table.iter().flat_map(|(table, _)| table.keys());
@@ -290,7 +314,8 @@ fn as_number(text: &str) -> Written<'static> {
     text.parse().map_or(Written::Other, Written::Number)
 }
 
-fn quoted(words: &[&str]) -> String {
+/// Words as a message lists them.
+pub(crate) fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
@@ -318,11 +343,36 @@ pub(crate) fn whole(range: RangeInclusive<u64>) -> impl Fn(Found<'_>) -> Result<
 }
 
 /// A number as it is written.
-fn number<'s>(found: Found<'s>) -> Result<&'s str, Wrong> {
+pub(crate) fn number<'s>(found: Found<'s>) -> Result<&'s str, Wrong> {
     match found.value {
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str()),
         DeValue::Float(number) => Ok(number.as_str()),
         _ => Err(found.instead_of("a number")),
+    }
+}
+
+/// `true` or `false`.
+pub(crate) fn flag(found: Found<'_>) -> Result<bool, Wrong> {
+    match found.value {
+        DeValue::Boolean(value) => Ok(*value),
+        _ => Err(found.instead_of("`true` or `false`")),
+    }
+}
+
+/// A finite number, 0 or above.
+pub(crate) fn not_negative(found: Found<'_>) -> Result<f64, Wrong> {
+    let number = number(found)?;
+    let value = number.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
+    value.ok_or_else(|| Wrong::new(format!("must be 0 or more and finite, found {number}")))
+}
+
+/// A number within a range.
+pub(crate) fn between(range: RangeInclusive<f64>) -> impl Fn(Found<'_>) -> Result<f64, Wrong> {
+    move |found| {
+        let number = number(found)?;
+        let value = number.parse().ok().filter(|value| range.contains(value));
+        let (start, end) = (range.start(), range.end());
+        value.ok_or_else(|| Wrong::new(format!("must be between {start} and {end}, found {number}")))
     }
 }
 
@@ -354,6 +404,18 @@ pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(Found<'_>) ->
         let (start, end) = (written(*range.start()), written(*range.end()));
         let limits = format!("must be between {start} and {end}, found {given}");
         range.contains(&value).then_some(value).ok_or_else(|| Wrong::new(limits))
+    }
+}
+
+/// A duration that goes out on the wire in seconds.
+pub(crate) fn whole_seconds(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(Found<'_>) -> Result<Duration, Wrong> {
+    let duration = duration(range);
+    move |found| {
+        let value = duration(found)?;
+        let whole = value.subsec_nanos() == 0;
+        whole.then_some(value).ok_or_else(|| Wrong::new("must be whole seconds, as it is on the wire"))
     }
 }
 
@@ -390,17 +452,27 @@ pub(crate) fn parsed<T: FromStr<Err: Display>>(found: Found<'_>) -> Result<T, Wr
 
 /// Texts, at least one and no two alike.
 pub(crate) fn texts(found: Found<'_>) -> Result<Vec<String>, Wrong> {
-    let DeValue::Array(array) = found.value else {
-        return Err(found.instead_of("an array of text"));
-    };
-    let each = array.iter().map(|element| text(Found { value: element.get_ref(), typed: None }));
-    let all = each.collect::<Result<Vec<_>, _>>()?;
-    if all.is_empty() {
-        return Err(Wrong::new("must name at least one"));
-    }
-    let twice = all.iter().enumerate().find(|(at, name)| all.iter().take(*at).any(|other| other == *name));
-    match twice {
-        Some((_, name)) => Err(Wrong::new(format!("names `{name}` twice"))),
-        None => Ok(all),
+    several(text)(found)
+}
+
+/// Values, at least one and no two written alike.
+pub(crate) fn several<T>(
+    read: impl Fn(Found<'_>) -> Result<T, Wrong>,
+) -> impl Fn(Found<'_>) -> Result<Vec<T>, Wrong> {
+    move |found| {
+        let DeValue::Array(array) = found.value else {
+            return Err(found.instead_of("an array of text"));
+        };
+        let each = || array.iter().map(|element| Found { value: element.get_ref(), typed: None });
+        let words = each().map(text).collect::<Result<Vec<_>, _>>()?;
+        if words.is_empty() {
+            return Err(Wrong::new("must name at least one"));
+        }
+        let twice =
+            words.iter().enumerate().find(|(at, word)| words.iter().take(*at).any(|other| other == *word));
+        match twice {
+            Some((_, word)) => Err(Wrong::new(format!("names `{word}` twice"))),
+            None => each().map(&read).collect(),
+        }
     }
 }

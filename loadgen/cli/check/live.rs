@@ -121,6 +121,7 @@ fn agrees(verdict: &Verdict, outcome: &Outcome) -> bool {
         // Nothing can be told of a service that was not heard, or had no room.
         (_, Outcome::Throttled | Outcome::Unreachable { .. } | Outcome::TimedOut { .. }) => true,
         (_, Outcome::ProtocolError { .. } | Outcome::Shed | Outcome::Interrupted) => true,
+        (_, Outcome::Connected) => true,
         // Without enrollments only the roll-up was predicted; after it, every one may be missing.
         (Verdict::RollsUp, Outcome::Refused(r)) => {
             r.code == Some(errors::UNAUTHORIZED.code) && r.message == errors::UNAUTHORIZED.message

@@ -47,6 +47,13 @@ const TEXTS: &[Text] = &[
         keys: "lasting, every",
     },
     Text {
+        id: "pace",
+        meaning: "Requests are worked off one after another at a fixed rate; the rest wait for their turn.",
+        cause: "A service that is asked for more than it can do.",
+        reaction: "Come at a rate that it can keep up with, with jitter; waits grow without end above it.",
+        keys: "rate, queue",
+    },
+    Text {
         id: "throttle",
         meaning: "The request is answered with 429.",
         cause: "More devices than the quota allows.",

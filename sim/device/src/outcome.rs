@@ -1,98 +1,6 @@
 //! How an attempt ends. A refused device is a result of the experiment, not an error of the tool.
 
-use std::fmt;
-use std::time::Duration;
-
-/// A step of an attempt, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Phase {
-    /// Looking the host name up; absent for addresses.
-    Dns,
-    /// TCP connect.
-    Tcp,
-    /// TLS handshake, as the client sees it: with TLS 1.3 the server judges the client's certificate after that.
-    Tls,
-    /// WebSocket upgrade; absent for other transports.
-    Upgrade,
-    /// CONNECT to CONNACK; absent over HTTPS.
-    Connect,
-    /// SUBSCRIBE to SUBACK; absent over HTTPS.
-    Subscribe,
-    /// Register to its first answer.
-    Register,
-    /// Waiting because the service asked for it.
-    Wait,
-    /// A poll to its answer.
-    Poll,
-}
-
-impl Phase {
-    /// All of them, in order.
-    pub const ALL: [Phase; 9] = [
-        Self::Dns,
-        Self::Tcp,
-        Self::Tls,
-        Self::Upgrade,
-        Self::Connect,
-        Self::Subscribe,
-        Self::Register,
-        Self::Wait,
-        Self::Poll,
-    ];
-
-    /// The spelling in records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Upgrade => "upgrade",
-            Self::Connect => "connect",
-            Self::Subscribe => "subscribe",
-            Self::Register => "register",
-            Self::Wait => "wait",
-            Self::Poll => "poll",
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// How long each phase took, as far as the attempt got.
-#[derive(Clone, Debug, Default)]
-pub struct Phases {
-    /// Phases that happen once, by [`Phase`] without `Wait` and `Poll`.
-    once: [Option<Duration>; 7],
-    /// Every poll.
-    pub polls: Vec<Duration>,
-    /// Time spent waiting because the service asked for it.
-    pub waited: Duration,
-    /// Requests that were answered with a throttle or a server error and sent again.
-    pub retries: u32,
-}
-
-impl Phases {
-    /// What a phase took, if it was completed; all waits together. Polls are in [`Phases::polls`].
-    pub fn of(&self, phase: Phase) -> Option<Duration> {
-        match phase {
-            Phase::Wait => (!self.waited.is_zero()).then_some(self.waited),
-            once => self.once.get(once as usize).copied().flatten(),
-        }
-    }
-
-    pub(crate) fn note(&mut self, phase: Phase, took: Duration) {
-        match (phase, self.once.get_mut(phase as usize)) {
-            (Phase::Wait, _) => self.waited += took,
-            // A register repeated after a throttle keeps the first answer's time.
-            (_, Some(slot)) => *slot = slot.or(Some(took)),
-            (_, None) => self.polls.push(took),
-        }
-    }
-}
+use crate::phases::Phase;
 
 /// Where a device belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -137,6 +45,10 @@ pub enum ConnectFault {
     ServerMisnamed,
     /// The two sides have no TLS version or cipher suite in common, or the server broke TLS.
     TlsBroken,
+    /// The service no longer answers: a PINGREQ of a held connection came to nothing.
+    Silent,
+    /// On a held connection came what is not MQTT.
+    Garbled,
 }
 
 impl ConnectFault {
@@ -153,12 +65,23 @@ impl ConnectFault {
             Self::ServerOutOfDate => "the server's certificate has expired or is not valid yet",
             Self::ServerMisnamed => "the server's certificate is another host's",
             Self::TlsBroken => "the TLS handshake failed",
+            Self::Silent => "the service no longer answers",
+            Self::Garbled => "what came is not MQTT",
         }
     }
 
     /// Whether this machine, rather than the service, is at fault.
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::NoSourcePort | Self::NoDescriptor)
+    }
+
+    /// Whether it may be gone the next time, so that a device that retries tries again: whatever is wrong with the
+    /// server's certificate, or with TLS itself, stays.
+    pub const fn may_pass(self) -> bool {
+        !matches!(
+            self,
+            Self::ServerNotTrusted | Self::ServerOutOfDate | Self::ServerMisnamed | Self::TlsBroken
+        )
     }
 }
 
@@ -167,6 +90,8 @@ impl ConnectFault {
 pub enum Outcome {
     /// A hub was assigned.
     Assigned(Assignment),
+    /// The service took the connection, and nothing else was wanted.
+    Connected,
     /// The service refused the device.
     Refused(Refused),
     /// The enrollment is disabled.
@@ -187,7 +112,7 @@ pub enum Outcome {
         /// Why.
         cause: ConnectFault,
     },
-    /// The time for an attempt was up.
+    /// The time for an attempt was up, or that for one of its phases.
     TimedOut {
         /// What it was waiting for.
         phase: Phase,

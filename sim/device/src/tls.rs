@@ -1,9 +1,16 @@
-//! The device's TLS: its own leaf and chain as given, full handshakes, versions 1.2 and 1.3.
+//! The device's TLS: its own leaf and chain as given, versions 1.2 and 1.3; full handshakes, unless it has a session.
 
+mod session;
+mod stream;
+
+pub use session::{Session, TlsFacts};
+pub(crate) use stream::{TlsBytes, TlsStream};
+
+use crate::attempt::Device;
 use aws_lc_rs::signature::RSA_PSS_SHA256;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption, VerifierBuilderError, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as provider};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{
@@ -11,7 +18,7 @@ use rustls::{
     SupportedProtocolVersion,
 };
 use sim_identity::{DeviceIdentity, KeyAlgorithm, PrivateKey, Seed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Which servers are trusted.
 #[derive(Clone, Debug)]
@@ -64,21 +71,69 @@ pub enum TlsFault {
     /// Nothing to check servers with.
     #[error("cannot use the trust root: {0}")]
     Verifier(VerifierBuilderError),
-    /// The versions asked for cannot be offered.
+    /// The versions or groups asked for cannot be offered.
     #[error("cannot configure TLS: {0}")]
     Versions(Error),
 }
 
-/// What all devices of a run share: provider, trust roots, versions. Each device adds its own certificate to a
-/// cheap clone.
+/// A group for key agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// Curve25519.
+    X25519,
+    /// NIST P-256.
+    P256,
+    /// NIST P-384.
+    P384,
+    /// X25519 and ML-KEM-768 together, the post-quantum hybrid; TLS 1.3 alone.
+    X25519MlKem768,
+}
+
+impl Group {
+    fn provided(self) -> &'static dyn SupportedKxGroup {
+        match self {
+            Self::X25519 => provider::kx_group::X25519,
+            Self::P256 => provider::kx_group::SECP256R1,
+            Self::P384 => provider::kx_group::SECP384R1,
+            Self::X25519MlKem768 => provider::kx_group::X25519MLKEM768,
+        }
+    }
+}
+
+/// How a device shakes hands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// The versions it offers.
+    pub versions: TlsVersions,
+    /// The groups it offers, the preferred one first, of which it sends a key share along.
+    pub groups: Vec<Group>,
+    /// How often it verifies the server's chain.
+    pub checks: ServerChecks,
+    /// Whether it asks for tickets of TLS 1.2. A device keeps them in its own [`Session`] and resumes nothing
+    /// without one; with one, it asks anyway.
+    pub resumption: bool,
+}
+
+impl Default for Handshake {
+    /// Both versions, the classic groups, every chain verified, nothing resumed.
+    fn default() -> Self {
+        Handshake {
+            versions: TlsVersions::Any,
+            groups: vec![Group::X25519, Group::P256, Group::P384],
+            checks: ServerChecks::Always,
+            resumption: false,
+        }
+    }
+}
+
+/// What all devices of a run share: provider, trust roots, versions, groups. Each device adds its own certificate
+/// to a cheap clone.
 ///
-/// AES-128-GCM and X25519 come first, which is what the embedded stacks in the field prefer and what costs least;
-/// the post-quantum hybrid is not offered. No session is ever resumed.
-pub fn base_config(
-    trust: &Trust,
-    versions: TlsVersions,
-    checks: ServerChecks,
-) -> Result<Arc<ClientConfig>, TlsFault> {
+/// AES-128-GCM comes first, which is what the embedded stacks in the field prefer and what costs least.
+///
+/// # Errors
+/// When a trust root cannot be used, or no group goes with the versions.
+pub fn base_config(trust: &Trust, handshake: &Handshake) -> Result<Arc<ClientConfig>, TlsFault> {
     let mut roots = RootCertStore::empty();
     match trust {
         Trust::Roots(given) => {
@@ -88,20 +143,24 @@ pub fn base_config(
         }
         Trust::Public => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
-    let provider = Arc::new(crypto());
+    let provider = Arc::new(crypto(&handshake.groups));
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
     let verifier = verifier.map_err(TlsFault::Verifier)?;
     let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions.list())
+        .with_protocol_versions(&handshake.versions.list())
         .map_err(TlsFault::Versions)?;
-    let config = match checks {
+    let config = match handshake.checks {
         ServerChecks::Always => config.with_webpki_verifier(verifier),
         ServerChecks::Once => {
             config.dangerous().with_custom_certificate_verifier(Arc::new(ChainOnce::new(verifier)))
         }
     };
     let mut config = config.with_no_client_auth();
-    config.resumption = Resumption::disabled();
+    config.resumption = match handshake.resumption {
+        // Tickets are asked for and forgotten: what one device is given is not for another to use.
+        true => Resumption::in_memory_sessions(0),
+        false => Resumption::disabled(),
+    };
     Ok(Arc::new(config))
 }
 
@@ -200,10 +259,10 @@ impl ServerCertVerifier for ChainOnce {
     }
 }
 
-fn crypto() -> CryptoProvider {
-    use provider::{cipher_suite as suite, kx_group};
+fn crypto(groups: &[Group]) -> CryptoProvider {
+    use provider::cipher_suite as suite;
     CryptoProvider {
-        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+        kx_groups: groups.iter().map(|group| group.provided()).collect(),
         cipher_suites: vec![
             suite::TLS13_AES_128_GCM_SHA256,
             suite::TLS13_AES_256_GCM_SHA384,
@@ -217,22 +276,38 @@ fn crypto() -> CryptoProvider {
     }
 }
 
-/// The shared configuration with one device's certificate.
-pub(crate) fn device_config(base: &ClientConfig, identity: &DeviceIdentity) -> Arc<ClientConfig> {
-    let key = Arc::new(DeviceKey(identity.key.clone()));
-    // CertifiedKey::new checks nothing: a scenario may present what it likes, in the order it likes.
-    let certified = Arc::new(CertifiedKey::new(identity.chain.clone(), key));
+/// The shared configuration with one device's certificate, and its session where it has one.
+pub(crate) fn device_config(base: &ClientConfig, device: &Device) -> Arc<ClientConfig> {
     let mut config = base.clone();
-    config.client_auth_cert_resolver = Arc::new(Presents(certified));
+    let presents = match &device.session {
+        Some(session) => {
+            config.resumption = Resumption::store(session.clone());
+            session.presents.clone()
+        }
+        None => Arc::default(),
+    };
+    presents.load(&device.identity);
+    config.client_auth_cert_resolver = presents;
     Arc::new(config)
 }
 
-#[derive(Debug)]
-struct Presents(Arc<CertifiedKey>);
+/// What the device presents. Given away when it is asked for, which is once a handshake: an open connection keeps
+/// its configuration, and need not keep the device's chain with it.
+#[derive(Debug, Default)]
+pub(super) struct Presents(Mutex<Option<Arc<CertifiedKey>>>);
+
+impl Presents {
+    fn load(&self, identity: &DeviceIdentity) {
+        let key = Arc::new(DeviceKey(identity.key.clone()));
+        // CertifiedKey::new checks nothing: a scenario may present what it likes, in the order it likes.
+        let certified = Arc::new(CertifiedKey::new(identity.chain.clone(), key));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(certified);
+    }
+}
 
 impl ResolvesClientCert for Presents {
     fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn has_certs(&self) -> bool {

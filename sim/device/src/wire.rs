@@ -1,16 +1,19 @@
-//! MQTT packets over one stream: a codec and a buffer each way.
+//! MQTT packets over one connection, directly over TLS or in a WebSocket. No buffer outlives the bytes in it.
 
 use crate::outcome::ConnectFault;
+use crate::tls::TlsStream;
+use crate::websocket::WebSocket;
 use bytes::BytesMut;
-use rumqttc::mqttbytes::v4::{Codec, Packet};
+use rumqttc::mqttbytes::Error;
+use rumqttc::mqttbytes::v4::Packet;
 use rustls::CertificateError as Why;
 use sim_protocol::mqtt::MAX_MESSAGE;
 use std::io;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio_util::codec::{Decoder as _, Encoder as _};
 
 /// The largest packet taken: one official client takes inbound messages of 256 KiB.
 const MAX_INCOMING: usize = 256 * 1024;
+/// The largest packet sent: the largest message, its topic and header.
+const MAX_OUTGOING: usize = MAX_MESSAGE + 1024;
 
 /// Why a packet could not be sent or received.
 pub(crate) enum WireFault {
@@ -19,52 +22,75 @@ pub(crate) enum WireFault {
     Malformed,
 }
 
-pub(crate) struct Wire<S> {
-    stream: S,
-    codec: Codec,
+/// What carries MQTT.
+pub(crate) enum Carrier {
+    Tls(TlsStream),
+    WebSocket(Box<WebSocket>),
+}
+
+pub(crate) struct Wire {
+    carrier: Carrier,
     incoming: BytesMut,
     outgoing: BytesMut,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        Wire {
-            stream,
-            codec: Codec { max_incoming_size: MAX_INCOMING, max_outgoing_size: MAX_MESSAGE + 1024 },
-            incoming: BytesMut::with_capacity(1024),
-            outgoing: BytesMut::with_capacity(512),
-        }
+impl Wire {
+    pub(crate) fn new(carrier: Carrier) -> Self {
+        Wire { carrier, incoming: BytesMut::new(), outgoing: BytesMut::new() }
     }
 
     /// Queues a packet; small packets travel together with the next flush.
-    pub(crate) fn put(&mut self, packet: Packet) -> Result<(), WireFault> {
-        self.codec.encode(packet, &mut self.outgoing).map_err(|_| WireFault::Malformed)
+    pub(crate) fn put(&mut self, packet: &Packet) -> Result<(), WireFault> {
+        self.outgoing.reserve(packet.size());
+        match packet.write(&mut self.outgoing, MAX_OUTGOING) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(WireFault::Malformed),
+        }
     }
 
+    /// Sends what is queued, in one write.
     pub(crate) async fn flush(&mut self) -> Result<(), WireFault> {
-        self.stream.write_all(&self.outgoing).await.map_err(WireFault::Io)?;
-        self.outgoing.clear();
-        self.stream.flush().await.map_err(WireFault::Io)
+        let queued = std::mem::take(&mut self.outgoing);
+        if queued.is_empty() {
+            return Ok(());
+        }
+        let sent = match &mut self.carrier {
+            Carrier::Tls(stream) => stream.send(&queued, &mut self.incoming).await,
+            Carrier::WebSocket(socket) => socket.send(queued.freeze()).await,
+        };
+        sent.map_err(WireFault::Io)
     }
 
+    /// The next packet. Loses nothing when dropped.
     pub(crate) async fn next(&mut self) -> Result<Packet, WireFault> {
         loop {
-            if !self.incoming.is_empty()
-                && let Some(packet) =
-                    self.codec.decode(&mut self.incoming).map_err(|_| WireFault::Malformed)?
-            {
+            if let Some(packet) = self.decode()? {
                 return Ok(packet);
             }
-            if self.stream.read_buf(&mut self.incoming).await.map_err(WireFault::Io)? == 0 {
+            let received = match &mut self.carrier {
+                Carrier::Tls(stream) => stream.receive(&mut self.incoming).await,
+                Carrier::WebSocket(socket) => socket.receive(&mut self.incoming).await,
+            };
+            if received.map_err(WireFault::Io)? == 0 {
                 return Err(WireFault::Closed);
             }
         }
     }
 
-    /// Sends what is queued and closes. MQTT's DISCONNECT inside TLS already says that nothing was cut off, so no
-    /// close_notify follows it: that would be one more packet for every device.
-    pub(crate) async fn close(mut self) {
-        let _ = self.flush().await;
+    fn decode(&mut self) -> Result<Option<Packet>, WireFault> {
+        if self.incoming.is_empty() {
+            return Ok(None);
+        }
+        match Packet::read(&mut self.incoming, MAX_INCOMING) {
+            Ok(packet) => {
+                if self.incoming.is_empty() {
+                    self.incoming = BytesMut::new();
+                }
+                Ok(Some(packet))
+            }
+            Err(Error::InsufficientBytes(_)) => Ok(None),
+            Err(_) => Err(WireFault::Malformed),
+        }
     }
 }
 
@@ -97,7 +123,7 @@ pub(crate) fn classify(error: &io::Error) -> StreamFault {
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => ConnectFault::Closed,
-        io::ErrorKind::AddrNotAvailable => ConnectFault::NoSourcePort,
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => ConnectFault::NoSourcePort,
         // EMFILE and ENFILE have no stable kind of their own.
         _ if matches!(error.raw_os_error(), Some(23 | 24)) => ConnectFault::NoDescriptor,
         _ => ConnectFault::Network,

@@ -3,7 +3,8 @@
 //! Pure: the moment is passed in and every draw follows from the seed. What happens to a device must not
 //! depend on the order in which concurrent devices come, so a draw is a hash of the seed, the rule, the
 //! point, the registration id and how often this device has come by this point since the rules were set. A
-//! connection whose device is not known yet is told apart by its number. Windows depend on the moment alone.
+//! connection whose device is not known yet is told apart by its number. Windows depend on the moment alone; a pace
+//! on the moment and on who came before.
 //!
 //! ours: all of it; the service has no such thing.
 
@@ -99,9 +100,49 @@ pub struct Effects {
 #[derive(Debug)]
 struct Rules {
     since: OffsetDateTime,
-    rules: Vec<(FaultRule, AtomicU64)>,
+    rules: Vec<Kept>,
     visits: Vec<Mutex<HashMap<u64, Visits>>>,
     accepted: [AtomicU64; POINTS],
+}
+
+/// One rule, and what is counted of it.
+#[derive(Debug)]
+struct Kept {
+    rule: FaultRule,
+    applied: AtomicU64,
+    turns: Turns,
+}
+
+impl From<FaultRule> for Kept {
+    fn from(rule: FaultRule) -> Self {
+        Kept { rule, applied: AtomicU64::new(0), turns: Turns::default() }
+    }
+}
+
+/// A queue that is worked off at a fixed rate, as the moment at which it will be empty: nanoseconds since the rules
+/// were set. 580 years fit.
+#[derive(Debug, Default)]
+struct Turns(AtomicU64);
+
+/// Nobody takes a turn: too many are ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct QueueFull;
+
+impl Turns {
+    /// Takes the next free turn; how long it is until then. At most `queue` may be ahead, the one in work included.
+    fn take(&self, rate: f64, queue: Option<u32>, elapsed: Duration) -> Result<Duration, QueueFull> {
+        let now = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        // Rates are above a thousandth: a turn is a quarter of an hour at most.
+        let turn = ((1e9 / rate).round() as u64).max(1);
+        let next = |free: u64| {
+            let start = free.max(now);
+            let ahead = (start - now).div_ceil(turn);
+            let fits = queue.is_none_or(|queue| ahead <= u64::from(queue));
+            fits.then(|| start.saturating_add(turn))
+        };
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        taken.map(|free| Duration::from_nanos(free.saturating_sub(now))).map_err(|_| QueueFull)
+    }
 }
 
 const POINTS: usize = FaultPoint::ALL.len();
@@ -114,7 +155,7 @@ impl Rules {
     fn new(rules: Vec<FaultRule>, since: OffsetDateTime) -> Self {
         Rules {
             since,
-            rules: rules.into_iter().map(|rule| (rule, AtomicU64::new(0))).collect(),
+            rules: rules.into_iter().map(Kept::from).collect(),
             visits: (0..SHARDS).map(|_| Mutex::default()).collect(),
             accepted: Default::default(),
         }
@@ -162,9 +203,9 @@ impl Faults {
 
     /// The rules in their order, and how often each struck.
     pub fn rules(&self) -> Vec<RuleState> {
-        let state = |(rule, applied): &(FaultRule, AtomicU64)| RuleState {
-            rule: rule.clone(),
-            applied: applied.load(Ordering::Relaxed),
+        let state = |kept: &Kept| RuleState {
+            rule: kept.rule.clone(),
+            applied: kept.applied.load(Ordering::Relaxed),
         };
         self.current().rules.iter().map(state).collect()
     }
@@ -209,7 +250,8 @@ impl Faults {
             return Effects::default();
         }
         let rules = self.current();
-        let concerned = rules.at(point).any(|(_, rule, _)| possible(rule) && rule.concerns(registration_id));
+        let concerned =
+            rules.at(point).any(|(_, kept)| possible(&kept.rule) && kept.rule.concerns(registration_id));
         if !concerned {
             return Effects::default();
         }
@@ -250,9 +292,8 @@ impl Place {
 }
 
 impl Rules {
-    fn at(&self, point: FaultPoint) -> impl Iterator<Item = (usize, &FaultRule, &AtomicU64)> {
-        let rules = self.rules.iter().enumerate();
-        rules.filter(move |(_, (rule, _))| rule.at.contains(&point)).map(|(at, (rule, n))| (at, rule, n))
+    fn at(&self, point: FaultPoint) -> impl Iterator<Item = (usize, &Kept)> {
+        self.rules.iter().enumerate().filter(move |(_, kept)| kept.rule.at.contains(&point))
     }
 
     fn strike(
@@ -263,19 +304,19 @@ impl Rules {
         concerns: impl Fn(&FaultRule) -> bool,
     ) -> Effects {
         let elapsed = Duration::try_from(now - self.since).unwrap_or_default();
-        let striking = |&(at, rule, _): &(usize, &FaultRule, &AtomicU64)| {
+        let striking = |&(at, Kept { rule, .. }): &(usize, &Kept)| {
             concerns(rule) && in_time(rule, elapsed) && unit(place.draw(seed, at)) < rule.share
         };
         let mut striking: Vec<_> = self.at(place.point).filter(striking).collect();
         // What leaves no room for the others is settled first; among equals the first rule wins.
-        striking.sort_by_key(|(_, rule, _)| precedence(&rule.fault));
+        striking.sort_by_key(|(_, kept)| precedence(&kept.rule.fault));
         let mut effects = Effects::default();
-        for (at, rule, applied) in striking {
+        for (at, kept) in striking {
             // Not the draw that let the rule strike: that one is small by now.
             let draw = mix(place.draw(seed, at));
-            if effects.take(rule, draw, elapsed) {
-                effects.applied.push(rule.fault.id());
-                applied.fetch_add(1, Ordering::Relaxed);
+            if effects.take(kept, draw, elapsed) {
+                effects.applied.push(kept.rule.fault.id());
+                kept.applied.fetch_add(1, Ordering::Relaxed);
             }
         }
         effects
@@ -283,8 +324,8 @@ impl Rules {
 }
 
 fn add(totals: &mut BTreeMap<&'static str, u64>, rules: &Rules) {
-    for (rule, applied) in &rules.rules {
-        *totals.entry(rule.fault.id()).or_default() += applied.load(Ordering::Relaxed);
+    for kept in &rules.rules {
+        *totals.entry(kept.rule.fault.id()).or_default() += kept.applied.load(Ordering::Relaxed);
     }
 }
 
@@ -295,17 +336,22 @@ fn in_time(rule: &FaultRule, elapsed: Duration) -> bool {
 fn precedence(fault: &Fault) -> u8 {
     match fault {
         Fault::Drop | Fault::HalfOpen => 0,
-        Fault::Throttle { .. } | Fault::ServerError { .. } | Fault::RefuseConnect { .. } => 1,
+        Fault::Throttle { .. }
+        | Fault::ServerError { .. }
+        | Fault::RefuseConnect { .. }
+        | Fault::Pace { .. } => 1,
         _ => 2,
     }
 }
 
 impl Effects {
     /// Takes up what a rule does; false if it changes nothing.
-    fn take(&mut self, rule: &FaultRule, draw: u64, elapsed: Duration) -> bool {
+    fn take(&mut self, kept: &Kept, draw: u64, elapsed: Duration) -> bool {
+        let rule = &kept.rule;
         match &rule.fault {
             Fault::Latency { delay } | Fault::SlowTls { delay } => self.linger(delay.sample(draw)),
             Fault::Stall { lasting, every } => self.linger(held(rule, *lasting, *every, elapsed)),
+            Fault::Pace { rate, queue } => self.queue_up(kept.turns.take(*rate, *queue, elapsed)),
             _ if self.cut.is_some() => false,
             Fault::Drop => fill(&mut self.cut, Cut::Drop),
             Fault::HalfOpen => fill(&mut self.cut, Cut::HalfOpen),
@@ -318,9 +364,25 @@ impl Effects {
         !time.is_zero()
     }
 
+    fn queue_up(&mut self, turn: Result<Duration, QueueFull>) -> bool {
+        match turn {
+            Ok(wait) => self.linger(wait),
+            Err(QueueFull) => !self.is_settled() && fill(&mut self.throttle, THROTTLED),
+        }
+    }
+
+    /// Whether the connection ends, or the answer is a refusal.
+    fn is_settled(&self) -> bool {
+        self.cut.is_some() || self.is_refused()
+    }
+
+    fn is_refused(&self) -> bool {
+        self.throttle.is_some() || self.server_error.is_some() || self.return_code.is_some()
+    }
+
     /// What becomes of an answer, where there is one.
     fn answer(&mut self, fault: &Fault) -> bool {
-        let refused = self.throttle.is_some() || self.server_error.is_some() || self.return_code.is_some();
+        let refused = self.is_refused();
         match fault {
             Fault::Throttle { retry_after } if !refused => {
                 fill(&mut self.throttle, retry_after.unwrap_or(THROTTLED))
@@ -511,6 +573,66 @@ mod tests {
         }
     }
 
+    fn paced(rate: f64, queue: Option<u32>) -> FaultRule {
+        rule(1.0, Fault::Pace { rate, queue })
+    }
+
+    #[test]
+    fn a_pace_gives_each_request_the_next_free_turn() {
+        let faults = with(1, vec![paced(500.0, None)]);
+        for (at, wait) in [(0, 0), (0, 2), (0, 4), (1, 5), (8, 0), (100, 0), (101, 1), (102, 2), (110, 0)] {
+            assert_eq!(faults.at(REGISTER, "dev", START + ms(at)).wait, ms(wait), "at {at}");
+        }
+        assert_eq!(applied(&faults), [5], "who does not wait is not struck");
+        let (slow, quick) = (with(1, vec![paced(500.0, None)]), with(1, vec![paced(500.0, None)]));
+        let last = |faults: &Faults, rate: u64| {
+            let at = |n: u64| faults.at(REGISTER, "dev", START + Duration::from_micros(n * 1_000_000 / rate));
+            (0..rate * 10).map(|n| at(n).wait).last().expect("ten seconds of requests")
+        };
+        assert_eq!(last(&slow, 500), ms(0), "a rate it can keep up with");
+        // One in 501 too many for ten seconds: ten turns, less what the last one came later.
+        let behind = last(&quick, 501);
+        assert!((ms(17)..=ms(20)).contains(&behind), "{behind:?}");
+    }
+
+    #[test]
+    fn who_finds_too_many_ahead_is_throttled_and_takes_no_turn() {
+        for (queue, waits) in [(0, [Some(0), None, None, None]), (2, [Some(0), Some(10), Some(20), None])] {
+            let faults = with(1, vec![paced(100.0, Some(queue))]);
+            for wait in waits {
+                let effects = faults.at(REGISTER, "dev", START);
+                assert_eq!(effects.throttle, wait.is_none().then_some(THROTTLED), "{queue}");
+                assert_eq!(effects.wait, ms(wait.unwrap_or_default()), "{queue}");
+            }
+            let later = faults.at(REGISTER, "dev", START + ms(10));
+            assert_eq!((later.throttle, later.wait), (None, ms(u64::from(queue) * 10)), "{queue}");
+        }
+    }
+
+    #[test]
+    fn each_rule_of_a_pace_has_a_queue_of_its_own_and_one_for_all_its_points() {
+        let both = FaultRule { at: vec![REGISTER, FaultPoint::Poll], ..paced(100.0, None) };
+        let faults = with(1, vec![both, paced(1000.0, None)]);
+        let wait = |point| faults.at(point, "dev", START).wait;
+        let waits = [wait(REGISTER), wait(FaultPoint::Poll), wait(REGISTER), wait(FaultPoint::Poll)];
+        assert_eq!(waits, [ms(0), ms(10), ms(20) + ms(1), ms(30)]);
+        let connections = FaultRule { at: vec![FaultPoint::Tls], ..paced(100.0, None) };
+        let faults = with(1, vec![connections]);
+        assert_eq!([0, 1].map(|_| faults.at_accept(FaultPoint::Tls, START).wait), [ms(0), ms(10)]);
+    }
+
+    #[test]
+    fn a_full_queue_and_another_refusal_are_one_refusal() {
+        let error = rule(1.0, Fault::ServerError { status: 500, retry_after: None });
+        let hub = rule(1.0, Fault::WrongHub { hub: None });
+        let faults = with(1, vec![hub, paced(1.0, Some(0)), error]);
+        let first = faults.at(REGISTER, "dev", START);
+        assert_eq!(first.applied, ["server-error"], "its turn is at once");
+        let second = faults.at(REGISTER, "dev", START);
+        assert_eq!((second.throttle, second.server_error), (Some(THROTTLED), None));
+        assert_eq!(applied(&faults), [0, 1, 1]);
+    }
+
     #[test]
     fn only_the_devices_and_points_of_a_rule_are_struck() {
         let line_a = FaultRule { devices: Some("line-a-*".to_owned()), ..rule(1.0, Fault::Drop) };
@@ -575,6 +697,7 @@ mod tests {
         for (fault, effects) in [
             (Fault::Latency { delay }, Effects { wait: ms(5), ..none() }),
             (Fault::Stall { lasting: ms(9), every: None }, Effects { wait: ms(9), ..none() }),
+            (Fault::Pace { rate: 1.0, queue: Some(0) }, Effects { throttle: Some(THROTTLED), ..none() }),
             (Fault::Throttle { retry_after: Some(ms(1000)) }, Effects { throttle: Some(ms(1000)), ..none() }),
             (
                 Fault::ServerError { status: 500, retry_after: None },
@@ -603,6 +726,9 @@ mod tests {
         ] {
             let (id, point) = (fault.id(), fault.usually_at()[0]);
             let faults = with(1, vec![FaultRule::new(fault)]);
+            if id == "pace" {
+                assert_eq!(faults.at(point, "ahead", START), none(), "the first one finds nobody at work");
+            }
             let found = if point.knows_device() {
                 faults.at(point, "dev", START)
             } else {

@@ -33,6 +33,7 @@ use sim_protocol::errors::{self, Refusal};
 use sim_protocol::registration::{DeviceRegistration, OperationStatus, RegistrationStatus};
 use sim_protocol::{IdScope, RegistrationId, ServiceError, timestamp};
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -131,6 +132,8 @@ pub struct Registrar {
     memo: SignatureMemo<'static>,
     interned: RwLock<HashMap<[u8; 32], Arc<Certificate>>>,
     registrations: Registrations,
+    /// Which of the hubs, by their places, is not linked any more.
+    unlinked: Vec<AtomicBool>,
     registering: Meter,
     operating: Meter,
     routes: Mutex<HashMap<Way, Arc<Route>>>,
@@ -153,6 +156,7 @@ impl Registrar {
             memo: SignatureMemo::default(),
             interned: RwLock::default(),
             registrations: Registrations::default(),
+            unlinked: config.hubs.iter().map(|_| AtomicBool::new(false)).collect(),
             registering: Meter::default(),
             operating: Meter::default(),
             routes: Mutex::default(),

@@ -541,6 +541,33 @@ fn a_device_that_registers_again_is_reprovisioned_as_its_enrollment_says() {
 }
 
 #[test]
+fn an_unlinked_hub_takes_no_device_and_keeps_those_that_are_never_moved() {
+    for (update, moved) in [(true, true), (false, false)] {
+        let w = world(true, |_| {});
+        let policy = ReprovisionPolicy { update_hub_assignment: update, migrate_device_data: true };
+        w.change_group(|terms| terms.reprovision_policy = Some(policy));
+        let devices: Vec<_> = (0..20).map(|i| w.device(&format!("dev-{i}"))).collect();
+        let hubs = || -> Vec<String> {
+            devices.iter().map(|device| w.provision(device).assigned_hub.expect("a hub")).collect()
+        };
+        let before = hubs();
+        assert!(before.iter().any(|hub| hub == "a.example"));
+        assert!(!w.registrar.unlink_hub("c.example"), "no such hub");
+        assert!(w.registrar.unlink_hub("A.example"));
+        assert!(!w.registrar.unlink_hub("a.example"), "it is linked no more");
+        let after = hubs();
+        let expected = if moved { vec!["b.example".to_owned(); 20] } else { before };
+        assert_eq!(after, expected, "update {update}");
+        let new = (20..40).map(|i| w.provision(&w.device(&format!("dev-{i}"))).assigned_hub);
+        assert!(new.into_iter().all(|hub| hub.as_deref() == Some("b.example")));
+        w.change_group(|terms| terms.iot_hubs = Some(vec!["a.example".to_owned()]));
+        assert_eq!(w.provision(&w.device("dev-40")).status, RegistrationStatus::Failed);
+        w.registrar.forget();
+        assert!(w.registrar.unlink_hub("a.example"), "a reset links it again");
+    }
+}
+
+#[test]
 fn the_same_hub_again_is_told_as_live_tests_see_it_unless_a_knob_says_otherwise() {
     for (knob, told) in [
         ("same-hub=initial", Substatus::InitialAssignment),

@@ -25,6 +25,20 @@ pub struct HierarchyPlan {
     pub key: KeyAlgorithm,
 }
 
+/// What the CAs between a root and the leaves of one line of devices look like.
+#[derive(Clone, Debug)]
+pub struct LinePlan {
+    /// Stands in every subject: `CN={name} intermediate …`.
+    pub name: String,
+    /// CAs between the root and the leaves; 0 lets the root issue leaves itself.
+    pub intermediates: u8,
+    /// Key type of each of them.
+    pub key: KeyAlgorithm,
+    /// How long the last of them is valid, from the moment of minting and in whole seconds, never beyond the CA
+    /// above it; some years where absent. Leaves end with it.
+    pub issuing_validity: Option<Duration>,
+}
+
 /// A minted hierarchy, root first; the last one issues the leaves.
 #[derive(Clone, Debug)]
 pub struct Hierarchy {
@@ -39,15 +53,39 @@ const YEAR: Duration = Duration::days(365);
 impl Hierarchy {
     /// Mints root and intermediates as of `now`, backdated by a day so that clocks behind ours accept them.
     pub fn mint(plan: &HierarchyPlan, seed: &Seed, now: OffsetDateTime) -> Result<Self, IssueError> {
+        let root = Arc::new(mint_root(plan, seed, &generation(seed), now)?);
+        let HierarchyPlan { name, intermediates, key } = plan.clone();
+        let line = LinePlan { name, intermediates, key, issuing_validity: None };
+        Self::mint_line(&root, &line, seed, now)
+    }
+
+    /// Mints the intermediates of a line of devices below a root minted here, which lines may share: each needs a
+    /// seed of its own then.
+    ///
+    /// # Errors
+    /// When a key or certificate cannot be made; for a root that this program did not mint, whose name would be
+    /// rebuilt and not copied.
+    pub fn mint_line(
+        root: &Arc<Issuer>,
+        plan: &LinePlan,
+        seed: &Seed,
+        now: OffsetDateTime,
+    ) -> Result<Self, IssueError> {
         let generation = generation(seed);
-        let root = Arc::new(mint_root(plan, seed, &generation, now)?);
-        let mut authorities = vec![root];
+        let mut authorities = vec![root.clone()];
         for depth in 1..=plan.intermediates {
-            let label = format!("intermediate-{depth}");
-            let name = format!("{} intermediate {depth} {generation}", plan.name);
-            let below = plan.intermediates - depth;
             let above = &authorities[usize::from(depth) - 1];
-            let lower = mint_intermediate(above, plan.key, seed, &label, &name, below, now)?;
+            let below = plan.intermediates - depth;
+            let years = if depth == 1 { FIRST_INTERMEDIATE_YEARS } else { OTHER_INTERMEDIATE_YEARS };
+            let validity = plan.issuing_validity.filter(|_| below == 0).unwrap_or(YEAR * (years as i32));
+            let step = Step {
+                label: format!("intermediate-{depth}"),
+                name: format!("{} intermediate {depth} {generation}", plan.name),
+                key: plan.key,
+                path_length: below,
+                validity,
+            };
+            let lower = mint_intermediate(above, &step, seed, now)?;
             authorities.push(Arc::new(lower));
         }
         Ok(Hierarchy { authorities })
@@ -95,20 +133,27 @@ fn mint_root(
     Ok(Issuer::new(Certificate::from_der(made.der().to_vec())?, key)?)
 }
 
+/// One intermediate of a line.
+struct Step {
+    /// Tells its key and serial number from others of the seed.
+    label: String,
+    name: String,
+    key: KeyAlgorithm,
+    path_length: u8,
+    validity: Duration,
+}
+
 fn mint_intermediate(
     above: &Arc<Issuer>,
-    algorithm: KeyAlgorithm,
+    step: &Step,
     seed: &Seed,
-    label: &str,
-    name: &str,
-    path_length: u8,
     now: OffsetDateTime,
 ) -> Result<Issuer, IssueError> {
-    let key = PrivateKey::authority(seed, label, algorithm)?;
-    let years = if above.above().is_empty() { FIRST_INTERMEDIATE_YEARS } else { OTHER_INTERMEDIATE_YEARS };
-    let end = (now + YEAR * (years as i32)).min(above.certificate().expiry());
-    let mut params = ca_params(name, Some(path_length), now - Duration::DAY..end);
-    params.serial_number = Some(SerialNumber::from_slice(&seed.serial(label, 0)));
+    let key = PrivateKey::authority(seed, &step.label, step.key)?;
+    let latest = above.certificate().expiry();
+    let end = now.checked_add(step.validity).map_or(latest, |end| end.min(latest));
+    let mut params = ca_params(&step.name, Some(step.path_length), now - Duration::DAY..end);
+    params.serial_number = Some(SerialNumber::from_slice(&seed.serial(&step.label, 0)));
     params.use_authority_key_identifier_extension = true;
     let parent = ca_params(&above.certificate().display_name(), None, now..now);
     let parent = rcgen::Issuer::new(parent, &**own_key(above)?);
@@ -191,5 +236,75 @@ impl ServerIdentity {
             chain: vec![made.der().to_vec()],
             key,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-06-01 00:00 UTC);
+
+    fn root() -> Hierarchy {
+        let plan = HierarchyPlan { name: "east".into(), intermediates: 0, key: KeyAlgorithm::P256 };
+        Hierarchy::mint(&plan, &Seed::from_number(1), NOW).expect("a root")
+    }
+
+    fn line(name: &str, intermediates: u8, issuing_validity: Option<Duration>) -> LinePlan {
+        LinePlan { name: name.into(), intermediates, key: KeyAlgorithm::P256, issuing_validity }
+    }
+
+    #[test]
+    fn lines_below_one_root_have_cas_of_their_own() {
+        let root = root();
+        let minted = |name: &str| {
+            let seed = Seed::from_number(1).child(name);
+            Hierarchy::mint_line(root.root(), &line(name, 2, None), &seed, NOW).expect("a line")
+        };
+        let [one, other] = ["a", "b"].map(minted);
+        for line in [&one, &other] {
+            let [top, middle, issuing] = line.authorities() else { panic!("three of them") };
+            assert_eq!(top.certificate(), root.root().certificate());
+            middle.certificate().verify_signed_by(top.certificate()).expect("signed by the root");
+            issuing.certificate().verify_signed_by(middle.certificate()).expect("signed by the one above");
+            assert_eq!(issuing.above(), [middle.certificate().clone(), top.certificate().clone()]);
+        }
+        for depth in [1, 2] {
+            let [one, other] = [&one, &other].map(|line| line.authorities()[depth].certificate());
+            assert_ne!(one.subject_der(), other.subject_der());
+            assert_ne!(one.public_key(), other.public_key());
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_roots_own_seed_and_name_is_what_the_whole_hierarchy_has() {
+        let plan = HierarchyPlan { name: "east".into(), intermediates: 2, key: KeyAlgorithm::P256 };
+        let whole = Hierarchy::mint(&plan, &Seed::from_number(1), NOW).expect("a hierarchy");
+        let parts = Hierarchy::mint_line(root().root(), &line("east", 2, None), &Seed::from_number(1), NOW);
+        for (one, other) in whole.authorities().iter().zip(parts.expect("a line").authorities()) {
+            let (one, other) = (one.certificate(), other.certificate());
+            assert_eq!(one.subject_der(), other.subject_der());
+            assert_eq!(one.public_key(), other.public_key());
+            assert_eq!(one.expiry(), other.expiry());
+        }
+    }
+
+    #[test]
+    fn an_issuing_ca_is_valid_as_long_as_told_and_not_beyond_what_is_above_it() {
+        let root = root();
+        let latest = root.root().certificate().expiry();
+        for (validity, end) in [
+            (Duration::SECOND, NOW + Duration::SECOND),
+            (Duration::days(2), NOW + Duration::days(2)),
+            (Duration::days(40_000), latest),
+            (Duration::MAX, latest),
+        ] {
+            let plan = line("a", 1, Some(validity));
+            let made = Hierarchy::mint_line(root.root(), &plan, &Seed::from_number(2), NOW).expect("a line");
+            let issuing = made.issuing().certificate();
+            assert_eq!(issuing.expiry(), end, "{validity}");
+            assert!(issuing.not_before() < NOW.unix_timestamp(), "clocks behind ours accept it");
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::seed::Seed;
 use rustls_pki_types::CertificateDer;
 use sim_protocol::RegistrationId;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
@@ -32,6 +33,8 @@ pub struct Fleet {
     scenes: HashMap<Defect, Arc<Scene>>,
     above: Vec<CertificateDer<'static>>,
     keys: Keys,
+    /// From when to when leaves are meant to be valid, whoever issues them.
+    meant: Range<OffsetDateTime>,
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
 }
@@ -72,21 +75,25 @@ impl Fleet {
         seed: Seed,
         now: OffsetDateTime,
     ) -> Result<Self, IssueError> {
-        let (not_before, not_after) = clamp(&issuer, now - Duration::DAY, now + plan.validity)?;
+        let meant = now - Duration::DAY..now + plan.validity;
+        let (not_before, not_after) = clamp(&issuer, &meant)?;
         let keys = match plan.key.rsa_bits() {
             None => Keys::Unique(plan.key),
             Some(_) => Keys::Pool(pool(&seed, plan.key, plan.key_pool.max(1))?),
         };
-        let above = std::iter::once(issuer.certificate()).chain(issuer.above());
-        Ok(Fleet {
-            above: above.map(|c| CertificateDer::from(c.der().to_vec())).collect(),
-            scenes: HashMap::new(),
-            seed,
-            issuer,
-            keys,
-            not_before,
-            not_after,
-        })
+        let (above, scenes) = (presented(&issuer), HashMap::new());
+        Ok(Fleet { above, scenes, seed, issuer, keys, meant, not_before, not_after })
+    }
+
+    /// The same devices with the same keys under another issuer, none of them defective: what was prepared for
+    /// defects belongs to the issuer here.
+    ///
+    /// # Errors
+    /// When that issuer's validity leaves no time.
+    pub fn under(&self, issuer: Arc<Issuer>) -> Result<Self, IssueError> {
+        let (not_before, not_after) = clamp(&issuer, &self.meant)?;
+        let (above, scenes) = (presented(&issuer), HashMap::new());
+        Ok(Fleet { above, scenes, issuer, not_before, not_after, ..self.clone() })
     }
 
     /// The same fleet, able to make devices with this defect: see [`Defect::scene`].
@@ -171,14 +178,19 @@ impl Fleet {
     }
 }
 
+/// What devices of an issuer present after their leaf: the issuer and what lies above it.
+fn presented(issuer: &Issuer) -> Vec<CertificateDer<'static>> {
+    let above = std::iter::once(issuer.certificate()).chain(issuer.above());
+    above.map(|c| CertificateDer::from(c.der().to_vec())).collect()
+}
+
 fn clamp(
     issuer: &Issuer,
-    start: OffsetDateTime,
-    end: OffsetDateTime,
+    meant: &Range<OffsetDateTime>,
 ) -> Result<(OffsetDateTime, OffsetDateTime), IssueError> {
     let certificate = issuer.certificate();
-    let first = OffsetDateTime::from_unix_timestamp(certificate.not_before()).unwrap_or(start);
-    let (start, end) = (start.max(first), end.min(certificate.expiry()));
+    let first = OffsetDateTime::from_unix_timestamp(certificate.not_before()).unwrap_or(meant.start);
+    let (start, end) = (meant.start.max(first), meant.end.min(certificate.expiry()));
     if start >= end {
         return Err(IssueError::OutsideIssuer {
             issuer: certificate.subject(),
@@ -213,4 +225,46 @@ fn pool(seed: &Seed, algorithm: KeyAlgorithm, size: usize) -> Result<Arc<[Arc<Pr
     let mut keys: Vec<_> = made.into_iter().flatten().collect();
     keys.sort_by_key(|(slot, _)| *slot);
     Ok(keys.into_iter().map(|(_, key)| key).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::{Hierarchy, HierarchyPlan};
+    use crate::certificate::Certificate;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-06-01 00:00 UTC);
+
+    fn issuer(seed: u64, intermediates: u8, now: OffsetDateTime) -> Arc<Issuer> {
+        let plan = HierarchyPlan { name: "test".into(), intermediates, key: KeyAlgorithm::P256 };
+        Hierarchy::mint(&plan, &Seed::from_number(seed), now).expect("a hierarchy").issuing().clone()
+    }
+
+    #[test]
+    fn a_device_moves_to_another_issuer_with_its_key_and_serial_number() {
+        for key in [KeyAlgorithm::P256, KeyAlgorithm::Rsa2048] {
+            let plan = FleetPlan { key, key_pool: 1, ..FleetPlan::default() };
+            let here = Fleet::new(&plan, issuer(1, 1, NOW), Seed::from_number(7), NOW).expect("a fleet");
+            let there = here.under(issuer(2, 2, NOW)).expect("a fleet");
+            let [one, other] = [&here, &there].map(|fleet| {
+                let id = RegistrationId::new("dev-3").expect("a good id");
+                let device = fleet.device(3, id, None).expect("a device");
+                assert_eq!(device.chain.len(), 2 + fleet.issuer().above().len());
+                let leaf = Certificate::from_der(device.chain[0].to_vec()).expect("a leaf");
+                leaf.verify_signed_by(fleet.issuer().certificate()).expect("signed by its issuer");
+                leaf
+            });
+            assert_eq!((one.public_key(), one.serial()), (other.public_key(), other.serial()));
+            assert_eq!((one.not_before(), one.not_after()), (other.not_before(), other.not_after()));
+        }
+    }
+
+    #[test]
+    fn an_issuer_that_leaves_its_devices_no_time_is_refused() {
+        let plan = FleetPlan::default();
+        let here = Fleet::new(&plan, issuer(1, 1, NOW), Seed::from_number(7), NOW).expect("a fleet");
+        let later = issuer(2, 1, NOW + plan.validity + Duration::days(2));
+        assert!(matches!(here.under(later), Err(IssueError::OutsideIssuer { .. })));
+    }
 }

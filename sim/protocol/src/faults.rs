@@ -90,6 +90,15 @@ pub enum Fault {
         #[serde(serialize_with = "some_duration_text", skip_serializing_if = "Option::is_none")]
         every: Option<Duration>,
     },
+    /// Requests are worked off one after another at a fixed rate; who comes early waits for its turn.
+    Pace {
+        /// Requests a second, within [`RATES`].
+        rate: f64,
+        /// How many may be ahead of a request, the one in work included; one with more ahead is answered 429. Any
+        /// number where absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        queue: Option<u32>,
+    },
     /// 429.
     Throttle {
         /// What the device is asked to wait, whole seconds; the service's own choice where absent.
@@ -138,14 +147,18 @@ pub enum Fault {
     ServerCertificateWrongName,
 }
 
+/// Rates of a [`Fault::Pace`], in requests a second. `ours:` from one in a quarter of an hour to what no core gets done.
+pub const RATES: RangeInclusive<f64> = 0.001..=1_000_000.0;
+
 const REQUESTS: &[FaultPoint] = &[FaultPoint::Register, FaultPoint::Poll];
 const REGISTER: &[FaultPoint] = &[FaultPoint::Register];
 
 impl Fault {
     /// Every id.
-    pub const ALL_IDS: [&'static str; 15] = [
+    pub const ALL_IDS: [&'static str; 16] = [
         "latency",
         "stall",
+        "pace",
         "throttle",
         "server-error",
         "drop",
@@ -166,6 +179,7 @@ impl Fault {
         match self {
             Fault::Latency { .. } => "latency",
             Fault::Stall { .. } => "stall",
+            Fault::Pace { .. } => "pace",
             Fault::Throttle { .. } => "throttle",
             Fault::ServerError { .. } => "server-error",
             Fault::Drop => "drop",
@@ -185,13 +199,19 @@ impl Fault {
     /// Where it can happen.
     pub const fn possible_at(&self) -> &'static [FaultPoint] {
         match self {
-            Fault::Latency { .. } | Fault::Stall { .. } | Fault::Drop | Fault::HalfOpen => &FaultPoint::ALL,
+            Fault::Latency { .. }
+            | Fault::Stall { .. }
+            | Fault::Pace { queue: None, .. }
+            | Fault::Drop
+            | Fault::HalfOpen => &FaultPoint::ALL,
             Fault::SlowTls { .. } | Fault::ServerCertificateExpired | Fault::ServerCertificateWrongName => {
                 &[FaultPoint::Tls]
             }
             Fault::RefuseConnect { .. } => &[FaultPoint::Connect],
             Fault::WrongHub { .. } => REGISTER,
-            Fault::Throttle { .. }
+            // A 429 is the answer to a request.
+            Fault::Pace { queue: Some(_), .. }
+            | Fault::Throttle { .. }
             | Fault::ServerError { .. }
             | Fault::LostPuback
             | Fault::DuplicateAnswer
@@ -204,7 +224,7 @@ impl Fault {
     pub const fn usually_at(&self) -> &'static [FaultPoint] {
         match self {
             Fault::Latency { .. } | Fault::Stall { .. } => REQUESTS,
-            Fault::Drop | Fault::HalfOpen => REGISTER,
+            Fault::Pace { .. } | Fault::Drop | Fault::HalfOpen => REGISTER,
             _ => self.possible_at(),
         }
     }
@@ -214,6 +234,7 @@ impl Fault {
         Some(match id {
             "latency" | "slow-tls" => &["delay"],
             "stall" => &["lasting", "every"],
+            "pace" => &["rate", "queue"],
             "throttle" => &["retry_after"],
             "server-error" => &["status", "retry_after"],
             "refuse-connect" => &["return_code"],
@@ -227,6 +248,9 @@ impl Fault {
         Ok(match id {
             "latency" => Fault::Latency { delay: keys.required("delay", delay)? },
             "stall" => keys.stall()?,
+            "pace" => {
+                Fault::Pace { rate: keys.required("rate", rate)?, queue: keys.optional("queue", count)? }
+            }
             "throttle" => Fault::Throttle { retry_after: keys.optional("retry_after", whole_seconds)? },
             "server-error" => Fault::ServerError {
                 status: keys.optional("status", whole(500..=599))?.unwrap_or(500),
@@ -648,6 +672,24 @@ fn share(key: &'static str, value: &Written<'_>) -> Result<f64, InvalidFault> {
     good.then_some(found).ok_or_else(|| InvalidFault::Range { key, wanted: wanted(), found })
 }
 
+fn rate(key: &'static str, value: &Written<'_>) -> Result<f64, InvalidFault> {
+    let found = number(key, value)?;
+    let wanted = || format!("between {} and {} a second", RATES.start(), RATES.end());
+    RATES.contains(&found).then_some(found).ok_or_else(|| InvalidFault::Range {
+        key,
+        wanted: wanted(),
+        found,
+    })
+}
+
+fn count(key: &'static str, value: &Written<'_>) -> Result<u32, InvalidFault> {
+    let found = number(key, value)?;
+    let wanted = || format!("a whole number between 0 and {}", u32::MAX);
+    let good = found.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&found);
+    // Whole and within its range: nothing is cut off.
+    good.then_some(found as u32).ok_or_else(|| InvalidFault::Range { key, wanted: wanted(), found })
+}
+
 fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&'static str, &Written<'_>) -> Result<T, InvalidFault>
 where
     T: Copy + fmt::Display + Into<f64>,
@@ -713,6 +755,7 @@ mod tests {
         let needs = |id: &str| match id {
             "latency" | "slow-tls" => json!({"id": id, "delay": "200ms"}),
             "stall" => json!({"id": id, "lasting": "2s"}),
+            "pace" => json!({"id": id, "rate": 500.0}),
             "refuse-connect" => json!({"id": id, "return_code": 3}),
             _ => json!({"id": id}),
         };
@@ -746,6 +789,7 @@ mod tests {
         for (own, common) in [
             (json!({"id": "latency", "delay": "uniform 20ms..400ms"}), &common),
             (json!({"id": "stall", "lasting": "1500ms", "every": "10s"}), &common),
+            (json!({"id": "pace", "rate": 500.0, "queue": 1000}), &common),
             (json!({"id": "throttle", "retry_after": "3s"}), &common),
             (json!({"id": "server-error", "status": 503, "retry_after": "2s"}), &common),
             (json!({"id": "wrong-hub", "hub": "other.azure-devices.net"}), &register),
@@ -785,6 +829,9 @@ mod tests {
         use InvalidFault as I;
         let drop = |keys| with(json!({"id": "drop"}), keys);
         let stall = |keys| with(json!({"id": "stall"}), keys);
+        let pace = |keys| with(json!({"id": "pace"}), keys);
+        let queue = |queue: Value| pace(json!({"rate": 1.0, "queue": queue}));
+        const RATE: &str = "between 0.001 and 1000000 a second";
         let no_unit = || InvalidDuration::NoUnit { text: "3".to_owned() };
         let known = || vec!["id", "at", "share", "devices", "from", "until"];
         let found = |key, wanted: &str, found| I::Range { key, wanted: wanted.to_owned(), found };
@@ -825,6 +872,18 @@ mod tests {
             (stall(json!({"lasting": "0s"})), "lasting", I::EmptyWindow),
             (stall(json!({"lasting": "2d"})), "lasting", I::TooLong { key: "lasting" }),
             (stall(json!({"lasting": "2s", "every": "1s"})), "every", I::Overlap),
+            (pace(json!({})), "rate", I::Missing { key: "rate" }),
+            (pace(json!({"rate": "500"})), "rate", I::Kind { key: "rate", wanted: "a number" }),
+            (pace(json!({"rate": 0})), "rate", found("rate", RATE, 0.0)),
+            (pace(json!({"rate": -1})), "rate", found("rate", RATE, -1.0)),
+            (pace(json!({"rate": 1e7})), "rate", found("rate", RATE, 1e7)),
+            (queue(json!(-1)), "queue", found("queue", "a whole number between 0 and 4294967295", -1.0)),
+            (queue(json!(0.5)), "queue", found("queue", "a whole number between 0 and 4294967295", 0.5)),
+            (
+                with(queue(json!(9)), json!({"at": "connect"})),
+                "at",
+                I::Impossible { id: "pace", point: FaultPoint::Connect, possible: REQUESTS },
+            ),
             (
                 json!({"id": "throttle", "retry_after": "1500ms"}),
                 "retry_after",

@@ -9,9 +9,10 @@ use crate::memory::Touched;
 use crate::registrations::{Extra, Failure, Outcome, Registration};
 use serde_json::Value;
 use sim_protocol::RegistrationId;
-use sim_protocol::attestation::{AllocationPolicy, X509Attestation};
+use sim_protocol::attestation::{AllocationPolicy, Terms, X509Attestation};
 use sim_protocol::errors;
 use sim_protocol::registration::{OperationStatus, RegistrationStatus, Substatus};
+use std::sync::atomic::Ordering;
 use time::OffsetDateTime;
 
 /// A webhook to ask where a device goes.
@@ -120,6 +121,7 @@ impl Registrar {
         }
         let terms = admission.source.terms();
         let reprovision = terms.reprovision_policy.unwrap_or_default();
+        // `ours:` also where that hub is not linked any more: the policy is never to move a device.
         if let Some(hub) = before.filter(|_| !reprovision.update_hub_assignment) {
             return Outcome::Assigned { hub, substatus: Substatus::InitialAssignment, repeated: true };
         }
@@ -127,11 +129,18 @@ impl Registrar {
         if policy == AllocationPolicy::Custom {
             return Outcome::Allocating { before };
         }
-        let candidates = allocation::candidates(&self.config.hubs, terms);
+        let candidates = self.candidates(terms);
         match allocation::choose(policy, &self.config.hubs, &candidates, id) {
             Some(hub) => assigned(hub, before, reprovision.migrate_device_data),
             None => Outcome::no_hub(),
         }
+    }
+
+    /// The places of the hubs that may take devices of an entry with these terms.
+    fn candidates(&self, terms: &Terms) -> Vec<usize> {
+        let mut candidates = allocation::candidates(&self.config.hubs, terms);
+        candidates.retain(|&hub| !self.unlinked.get(hub).is_some_and(|gone| gone.load(Ordering::Relaxed)));
+        candidates
     }
 
     /// The webhook to ask, where one decides.
@@ -144,7 +153,7 @@ impl Registrar {
         let Outcome::Allocating { before } = registration.outcome else { return None };
         let terms = admission.source.terms();
         let url = terms.custom_allocation_definition.as_ref()?.webhook_url.clone();
-        let candidates = allocation::candidates(&self.config.hubs, terms);
+        let candidates = self.candidates(terms);
         let hub = |hub: u16| self.config.hubs.get(usize::from(hub)).map(|h| h.host.clone());
         let proof = if admission.route.by_key {
             Proof::SymmetricKey {}

@@ -105,8 +105,10 @@ impl Registrar {
         })
     }
 
-    /// Forgets CAs, enrollments and registrations; quotas begin anew. The ledger goes on counting.
+    /// Forgets CAs, enrollments and registrations; quotas begin anew, and every hub is linked as configured. The
+    /// ledger goes on counting.
     pub fn forget(&self) {
+        self.link_hubs();
         self.registering.reset();
         self.operating.reset();
         self.write(|control, _| *control = Control::default());

@@ -12,6 +12,7 @@ use sim_protocol::attestation::{AttestationMechanism, EnrollmentGroup, Individua
 use sim_protocol::errors::{self, Refusal};
 use sim_protocol::registration::RegistrationState;
 use sim_protocol::{EnrollmentGroupId, RegistrationId};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -141,6 +142,20 @@ impl Registrar {
 
     pub(super) fn public_state(&self, registration: &Registration, now: OffsetDateTime) -> RegistrationState {
         registration.public_state(&self.config.hubs, &self.config.knobs, now)
+    }
+
+    /// Takes a hub off the instance until everything is forgotten; false if none of this host name is linked. No
+    /// device is assigned to it from now on. Those that are already learn it when they register again, and then go
+    /// where their enrollment's reprovision policy lets them.
+    pub fn unlink_hub(&self, host: &str) -> bool {
+        let hubs = self.config.hubs.iter().zip(&self.unlinked);
+        let named = hubs.filter(|(hub, _)| hub.host.eq_ignore_ascii_case(host));
+        named.fold(false, |found, (_, unlinked)| !unlinked.swap(true, Ordering::Relaxed) || found)
+    }
+
+    /// Links every hub again that the instance was configured with.
+    pub(super) fn link_hubs(&self) {
+        self.unlinked.iter().for_each(|unlinked| unlinked.store(false, Ordering::Relaxed));
     }
 
     /// Forgets a registration, where it has the etag asked for; the device's next one starts afresh.

@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sim_protocol::faults::{FaultRule, InvalidFault};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) async fn accept(listener: TcpListener, service: Arc<Service>) {
         .route("/trace/{registration_id}", get(trace))
         .route("/faults", get(faults).put(set_faults).delete(clear_faults))
         .route("/snapshot", get(snapshot).put(restore))
+        .route("/hubs/unlink", post(unlink_hub))
         .route("/reset", post(reset))
         .route_layer(from_fn_with_state(service.clone(), guard))
         .route("/health", get(|| async { Json(json!({ "status": "ok" })) }))
@@ -143,6 +145,23 @@ async fn restore(State(service): Shared, body: Bytes) -> Response {
         Ok(Err(not_kept)) => problem(StatusCode::INTERNAL_SERVER_ERROR, not_kept),
         Err(forgotten) => {
             problem(StatusCode::BAD_REQUEST, format!("{forgotten}; send what GET /snapshot gave"))
+        }
+    }
+}
+
+/// A linked hub, by its host name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    hub: String,
+}
+
+async fn unlink_hub(State(service): Shared, body: Bytes) -> Response {
+    match serde_json::from_slice::<Named>(&body) {
+        Ok(Named { hub }) if service.registrar.unlink_hub(&hub) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Named { hub }) => problem(StatusCode::NOT_FOUND, format!("no hub `{hub}` is linked")),
+        Err(error) => {
+            problem(StatusCode::BAD_REQUEST, format!("send {{\"hub\": \"hub-1.example\"}}: {error}"))
         }
     }
 }

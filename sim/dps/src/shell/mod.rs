@@ -6,6 +6,7 @@
 //! Every connection is a task of one [`TaskTracker`]; all end when the mock is shut down or dropped.
 
 mod clock;
+mod holds;
 mod https;
 mod journal;
 mod management;
@@ -21,6 +22,7 @@ use crate::faults::{Cut, Effects};
 use crate::ledger::LedgerSnapshot;
 use crate::policy::{DuplicatePolicy, Policies, Policy, PolicyTerms};
 use crate::registrar::{Registrar, RegistrarConfig};
+use holds::Holds;
 use journal::{Journal, StateFile};
 use service::Service;
 use sim_identity::authority::ServerIdentity;
@@ -57,6 +59,8 @@ pub struct ServerConfig {
     pub management_token: Option<String>,
     /// Names and addresses in the server certificate.
     pub names: Vec<String>,
+    /// Each TLS connection is given a ticket, with which the next one need not prove anything again.
+    pub tickets: bool,
     /// A server certificate of the caller's own; minted when absent.
     pub server: Option<ServerIdentity>,
     /// Key of the service API's policy `provisioningserviceowner`; made up when absent.
@@ -91,6 +95,7 @@ impl ServerConfig {
             management_port: 0,
             management_token: None,
             names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            tickets: false,
             server: None,
             service_key: None,
             policies: Vec::new(),
@@ -178,6 +183,7 @@ impl Instance {
             registrar,
             journal,
             webhooks: Webhooks::new(config.webhook_timeout, config.webhooks_anywhere)?,
+            holds: Holds::default(),
             policies: Policies::new(policies(config, &seed))?,
             no_auth: config.no_auth,
             management_token: config.management_token.clone().unwrap_or_else(token),
@@ -255,7 +261,7 @@ impl Server {
             Some(given) => given,
             None => ServerIdentity::mint(&config.names, &seed, clock::now())?,
         };
-        let acceptors = Acceptors::new(&server, &config.names, &seed, clock::now())?;
+        let acceptors = Acceptors::new(&server, &config.names, config.tickets, &seed, clock::now())?;
         let running = Server {
             mqtts: local(&mqtts, config.listen, config.mqtts_port),
             https: local(&https, config.listen, config.https_port),

@@ -8,9 +8,9 @@ use super::tls::{self, Acceptors};
 use super::{OPENING, accept_tls, clock, end};
 use crate::faults::Cut;
 use crate::knobs::RefuseAt;
-use crate::registrar::{Caller, Reply};
+use crate::registrar::Caller;
 use crate::trace::Asked;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::v4::{
     Codec, ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe,
     SubscribeReasonCode, UnsubAck,
@@ -19,13 +19,19 @@ use rumqttc::mqttbytes::{Error as CodecError, Protocol, QoS};
 use rustls::pki_types::CertificateDer;
 use sim_protocol::faults::FaultPoint;
 use sim_protocol::mqtt::{MAX_MESSAGE, RESPONSE_FILTER, Request, ResponseTopic, UserName};
+use std::future::poll_fn;
+use std::iter::repeat_n;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpListener;
 use tokio_util::codec::{Decoder as _, Encoder as _};
+
+/// Bytes read at once: any packet of a device but a register with a large payload.
+const PORTION: usize = 4096;
 
 /// Room for topic and header beside the largest documented message.
 const MAX_PACKET: usize = MAX_MESSAGE + 1024;
@@ -85,6 +91,10 @@ pub(crate) async fn converse<S: Peer>(stream: S, service: &Arc<Service>) {
         Err(end) => Err(end),
     };
     let ledger = &service.registrar.ledger;
+    if !matches!(ended, Err(End::Gone)) {
+        // Answers to what came before the end.
+        let _ = wire.flush().await;
+    }
     match ended {
         // After a DISCONNECT, or when the peer is gone, nobody reads a goodbye any more.
         Ok(()) | Err(End::Gone) => {}
@@ -207,7 +217,16 @@ impl<S: Peer> Wire<S> {
     }
 
     async fn fill(&mut self) -> Result<(), End> {
-        if self.stream.read_buf(&mut self.incoming).await? == 0 { Err(End::Gone) } else { Ok(()) }
+        let Wire { stream, incoming, .. } = self;
+        let read = poll_fn(|context| {
+            // On the stack of this poll: a connection that waits has no buffer at all.
+            let mut space = [const { MaybeUninit::uninit() }; PORTION];
+            let mut portion = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut portion))?;
+            incoming.extend_from_slice(portion.filled());
+            Poll::Ready(Ok::<_, std::io::Error>(portion.filled().len()))
+        });
+        if read.await? == 0 { Err(End::Gone) } else { Ok(()) }
     }
 
     /// The first packet of what has arrived, once all of it has.
@@ -260,7 +279,6 @@ impl<S: Peer> Wire<S> {
         }
         let code = verdict.as_ref().err().copied().unwrap_or(ConnectReturnCode::Success);
         self.put(Packet::ConnAck(ConnAck::new(code, false)))?;
-        self.flush().await?;
         if verdict.is_ok() {
             ledger.connects.add();
         }
@@ -329,13 +347,7 @@ impl Session {
 
     async fn serve<S: Peer>(mut self, wire: &mut Wire<S>, service: &Arc<Service>) -> Result<(), End> {
         loop {
-            let packet = match self.patience {
-                Some(patience) => {
-                    tokio::time::timeout(patience, wire.next()).await.map_err(|_| End::Stalled)??
-                }
-                None => wire.next().await?,
-            };
-            match packet {
+            match self.next(wire, service).await? {
                 Packet::Publish(publish) => Box::pin(self.answer(wire, publish, service)).await?,
                 Packet::Subscribe(subscribe) => {
                     let id = &self.user.registration_id;
@@ -353,7 +365,21 @@ impl Session {
                 Packet::Disconnect => return Ok(()),
                 _ => return Err(End::Misused),
             }
+        }
+    }
+
+    /// The next packet. Answers to packets that came together leave together, unless the next one may be held.
+    async fn next<S: Peer>(&self, wire: &mut Wire<S>, service: &Service) -> Result<Packet, End> {
+        let here = wire.whole()?;
+        if here.is_none() || service.may_wait() {
             wire.flush().await?;
+        }
+        match (here, self.patience) {
+            (Some(packet), _) => Ok(packet),
+            (None, Some(patience)) => {
+                tokio::time::timeout(patience, wire.next()).await.map_err(|_| End::Stalled)?
+            }
+            (None, None) => wire.next().await,
         }
     }
 
@@ -382,10 +408,11 @@ impl Session {
             return Err(End::Misused);
         }
         let request = Request::parse(&publish.topic).ok_or(End::Misused)?;
-        let (rid, question) = match &request {
-            Request::Register { rid } => (rid, Question::Register(&publish.payload)),
-            Request::Status { rid, operation_id } => (rid, Question::Status(operation_id)),
+        let (rid, operation_id) = match request {
+            Request::Register { rid } => (rid, None),
+            Request::Status { rid, operation_id } => (rid, Some(operation_id)),
         };
+        let question = operation_id.as_deref().map_or(Question::Register(&publish.payload), Question::Status);
         let answer = service.answer(&self.caller(wire.stream.presented()), question, Over::Mqtt).await?;
         let Answer { reply, lost_puback, duplicate, reordered } = answer;
         let puback = (publish.qos == QoS::AtLeastOnce && !lost_puback).then(|| PubAck::new(publish.pkid));
@@ -393,8 +420,9 @@ impl Session {
         // PUBACK comes before the answer: one official client fails on any other order.
         let (before, after) = if reordered { (None, puback) } else { (puback, None) };
         before.map_or(Ok(()), |ack| wire.put(Packet::PubAck(ack)))?;
-        for _ in 0..answers {
-            self.send(wire, rid.clone(), reply.clone())?;
+        let topic = ResponseTopic { status: reply.status, rid, retry_after: reply.retry_after }.topic();
+        for (topic, body) in repeat_n((topic, Bytes::from(reply.body)), answers) {
+            self.send(wire, topic, body)?;
         }
         after.map_or(Ok(()), |ack| wire.put(Packet::PubAck(ack)))
     }
@@ -404,10 +432,9 @@ impl Session {
         self.subscribed.or(self.keeps_subscription.then_some(QoS::AtLeastOnce))
     }
 
-    fn send<S: Peer>(&mut self, wire: &mut Wire<S>, rid: String, reply: Reply) -> Result<(), End> {
+    fn send<S: Peer>(&mut self, wire: &mut Wire<S>, topic: String, body: Bytes) -> Result<(), End> {
         let Some(qos) = self.granted() else { return Ok(()) };
-        let topic = ResponseTopic { status: reply.status, rid, retry_after: reply.retry_after }.topic();
-        let mut publish = Publish::from_bytes(topic, qos, reply.body.into());
+        let mut publish = Publish::from_bytes(topic, qos, body);
         if qos != QoS::AtMostOnce {
             publish.pkid = self.next_packet_id;
             self.next_packet_id = self.next_packet_id.checked_add(1).unwrap_or(1);

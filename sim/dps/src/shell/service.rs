@@ -3,6 +3,7 @@
 
 use super::Owner;
 use super::clock;
+use super::holds::Holds;
 use super::journal::{Journal, NotKept};
 use super::webhook::Webhooks;
 use crate::control::Control;
@@ -23,6 +24,7 @@ pub(crate) struct Service {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) journal: Option<Journal>,
     pub(crate) webhooks: Webhooks,
+    pub(crate) holds: Holds,
     pub(crate) policies: Policies,
     /// Operators need no credential.
     pub(crate) no_auth: bool,
@@ -103,7 +105,13 @@ impl Service {
         Ok(Answer { reply, lost_puback, duplicate, reordered })
     }
 
-    /// Draws the faults of a point, and waits as long as they say.
+    /// Whether an answer may have to wait for a fault or for the disk, and those before it had better leave first.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.journal.is_some() || self.registrar.faults.active()
+    }
+
+    /// Draws the faults of a point, and waits as long as they say, counted from the call: what is asked has been
+    /// read by then, and nothing else was done with it.
     pub(crate) async fn undergo(
         &self,
         point: FaultPoint,
@@ -115,6 +123,7 @@ impl Service {
         if !registrar.faults.active() {
             return Ok(Effects::default());
         }
+        let since = clock::instant();
         let effects = match over {
             Over::Mqtt => registrar.faults.at(point, registration_id, clock::now()),
             Over::Https => registrar.faults.at_https(point, registration_id, clock::now()),
@@ -123,7 +132,7 @@ impl Service {
             registrar.ledger.faults.add();
         }
         if !effects.wait.is_zero() {
-            tokio::time::sleep(effects.wait).await;
+            self.holds.hold(since, effects.wait).await;
         }
         // A request that is answered tells its own faults.
         let silent = !matches!(point, FaultPoint::Register | FaultPoint::Poll) || effects.cut.is_some();
@@ -138,12 +147,13 @@ impl Service {
         if !self.registrar.faults.active() {
             return Ok(Effects::default());
         }
+        let since = clock::instant();
         let effects = self.registrar.faults.at_accept(point, clock::now());
         if !effects.applied.is_empty() {
             self.registrar.ledger.faults.add();
         }
         if !effects.wait.is_zero() {
-            tokio::time::sleep(effects.wait).await;
+            self.holds.hold(since, effects.wait).await;
         }
         effects.cut.map_or(Ok(effects), Err)
     }

@@ -4,8 +4,10 @@
 use super::SpawnError;
 use crate::faults::ServerCertificate;
 use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key,
+    CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs,
+    verify_tls13_signature_with_raw_key,
 };
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime,
@@ -37,14 +39,16 @@ pub(crate) struct Acceptors {
 
 impl Acceptors {
     /// With `server`, and with certificates of the same seed's root that have expired or are of another name.
+    /// `tickets`: see [`server_config`].
     pub(crate) fn new(
         server: &ServerIdentity,
         names: &[String],
+        tickets: bool,
         seed: &Seed,
         now: OffsetDateTime,
     ) -> Result<Self, SpawnError> {
         let acceptor = |server: &ServerIdentity| {
-            Ok::<_, SpawnError>(TlsAcceptor::from(Arc::new(server_config(server)?)))
+            Ok::<_, SpawnError>(TlsAcceptor::from(Arc::new(server_config(server, tickets)?)))
         };
         // Reserved, so that it can be nobody's name (RFC 2606 section 2).
         let nobody = ["wrong-name.invalid".to_owned()];
@@ -79,10 +83,14 @@ pub(crate) async fn hello(stream: TcpStream) -> std::io::Result<TcpStream> {
     }
 }
 
-/// The configuration of both TLS ports: versions 1.2 and 1.3, no resumption, so that each simulated device costs
-/// a full handshake as on its first boot.
-pub(crate) fn server_config(server: &ServerIdentity) -> Result<ServerConfig, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+/// The configuration of both TLS ports: versions 1.2 and 1.3, without resumption unless asked for, so that each
+/// simulated device costs a full handshake as on its first boot.
+///
+/// With `tickets` each connection is given one. Everything that a session needs is in its ticket, sealed with a key
+/// that only this mock has, the chain that the peer proved its key of included: nothing is kept for it here, and at
+/// register the chain is judged as ever.
+pub(crate) fn server_config(server: &ServerIdentity, tickets: bool) -> Result<ServerConfig, Error> {
+    let provider = Arc::new(CryptoProvider { kx_groups: GROUPS.to_vec(), ..aws_lc_rs::default_provider() });
     let verifier = Arc::new(HoldsItsKey { algorithms: provider.signature_verification_algorithms });
     let chain = server.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     let key = server.key.to_pkcs8().map_err(|e| Error::General(e.to_string()))?;
@@ -90,9 +98,16 @@ pub(crate) fn server_config(server: &ServerIdentity) -> Result<ServerConfig, Err
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key)))?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
+    config.send_tls13_tickets = usize::from(tickets);
+    if tickets {
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+    }
     Ok(config)
 }
+
+/// Groups for the key agreement: the classic ones, and the post-quantum hybrid. The client's order decides.
+static GROUPS: [&dyn SupportedKxGroup; 4] =
+    [kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1, kx_group::X25519MLKEM768];
 
 fn builder(
     provider: Arc<CryptoProvider>,

@@ -9,5 +9,6 @@ mod client;
 mod conversation;
 mod https;
 mod recorded;
+mod sessions;
 mod websocket;
 mod world;

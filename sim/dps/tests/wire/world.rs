@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Tls};
 use crate::https::{Answer, Headers, exchange};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
@@ -37,10 +37,11 @@ pub(crate) fn now() -> OffsetDateTime {
 
 fn client_config(
     trust_root: &[u8],
+    provider: CryptoProvider,
     version: &'static SupportedProtocolVersion,
     identity: Option<Identity<'_>>,
 ) -> ClientConfig {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(provider);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(trust_root.to_vec())).expect("a trust root");
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -55,10 +56,10 @@ fn client_config(
     builder.with_client_cert_resolver(Arc::new(resolver))
 }
 
-async fn dial(address: SocketAddr, config: ClientConfig) -> std::io::Result<Tls> {
+async fn dial(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<Tls> {
     let stream = soon(TcpStream::connect(address)).await.expect("the mock listens");
     let name = ServerName::try_from("localhost").expect("a host name");
-    soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+    soon(TlsConnector::from(config).connect(name, stream)).await
 }
 
 pub(crate) struct World {
@@ -69,6 +70,11 @@ pub(crate) struct World {
 }
 
 pub(crate) async fn world() -> World {
+    world_of(|_| {}).await
+}
+
+/// A world whose mock is configured otherwise.
+pub(crate) async fn world_of(change: impl FnOnce(&mut ServerConfig)) -> World {
     let plan = HierarchyPlan { name: "wire".into(), intermediates: 1, key: KeyAlgorithm::P256 };
     let hierarchy = Hierarchy::mint(&plan, &Seed::from_number(1), now()).expect("a hierarchy");
     let issuing = hierarchy.issuing().clone();
@@ -79,6 +85,7 @@ pub(crate) async fn world() -> World {
     config.registrar.id_scope = IdScope::new("0ne00000001").expect("a good scope");
     config.registrar.retry_after = Duration::from_secs(3);
     config.registrar.hubs = vec![Hub::new("hub.example")];
+    change(&mut config);
     let server = Server::spawn(config).await.expect("a mock");
     let world = World { server, fleet, devices: Mutex::default() };
     let ca = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Devices/provisioningServices/p/certificates/root?api-version=2022-12-12";
@@ -111,7 +118,26 @@ impl World {
         version: &'static SupportedProtocolVersion,
         identity: Option<Identity<'_>>,
     ) -> std::io::Result<Tls> {
-        dial(address, client_config(self.server.trust_root(), version, identity)).await
+        let provider = aws_lc_rs::default_provider();
+        let config = client_config(self.server.trust_root(), provider, version, identity);
+        dial(address, Arc::new(config)).await
+    }
+
+    /// What a device shakes hands with; who uses one configuration again comes back with its ticket.
+    pub(crate) fn config(
+        &self,
+        provider: CryptoProvider,
+        version: &'static SupportedProtocolVersion,
+        id: &str,
+    ) -> Arc<ClientConfig> {
+        let device = self.identity(id);
+        let identity = Some((device.chain.clone(), &*device.key));
+        Arc::new(client_config(self.server.trust_root(), provider, version, identity))
+    }
+
+    /// A connection to the MQTT port.
+    pub(crate) async fn dial(&self, config: &Arc<ClientConfig>) -> Client {
+        Client::over_tls(dial(self.server.mqtts(), config.clone()).await.expect("a handshake"))
     }
 
     fn identity(&self, id: &str) -> Arc<DeviceIdentity> {

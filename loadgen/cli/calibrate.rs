@@ -1,0 +1,613 @@
+//! `rollcall calibrate`: shows that reports can be believed, by reading back latencies that are known.
+//!
+//! Runs of the engine, as any scenario would play it, against embedded mocks that hold each answer for a known time. What a
+//! device needs besides (TCP, TLS, MQTT, this machine) is measured in the same command without any latency: the floor. The
+//! known time is the mock's and the floor's; what the record says has to be that within 1 %.
+
+use super::live::Live;
+use super::output::Output;
+use super::run::{Access, Script, Show, conduct, nobody};
+use crate::exit::{Exit, Failure};
+use crate::plan::ShardOf;
+use clap::Args;
+use hdrhistogram::Histogram;
+use reports::{Ended, OutcomeKind, PhaseStats, Record, VerdictKind};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// The schema of `--json`.
+const SCHEMA: &str = "rollcall.calibration/1";
+/// Arrivals per second.
+const RATE: u64 = 100;
+/// How long the mock stalls, in seconds.
+const STALL: f64 = 2.0;
+/// The part of a known time that what is read back may be off by.
+const TOLERANCE: f64 = 0.01;
+/// `ours:` where 1 % is less than a thread's way to a processor and back, a time may be off by the floor's own spread, and
+/// by this at most; in seconds.
+const MOST_SPREAD: f64 = 150e-6;
+/// The percentiles that are compared.
+const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
+
+/// `rollcall calibrate`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  rollcall calibrate
+  rollcall calibrate --quick --json
+
+Plays the engine against embedded mocks that hold every answer for a known time (5, 50 and 500 ms, one of two, and a
+stall of 2 s) and compares what the records say with what is known. Keep the machine idle meanwhile.
+Ends with 0 if all is read back within 1 %, else with 98.")]
+pub struct CalibrateArgs {
+    /// A third of the devices: half a minute instead of a minute and a half
+    #[arg(long)]
+    pub quick: bool,
+    /// Keep the record of each case in a directory of its own here
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Calibrates.
+///
+/// # Errors
+/// When a case cannot be run.
+pub async fn run(args: CalibrateArgs, output: Output) -> Result<Exit, Failure> {
+    let output = Output { json: args.json, ..output };
+    let temporary = tempfile::Builder::new().prefix("rollcall-calibrate-").tempdir();
+    let temporary = temporary
+        .map_err(|error| Failure::unexpected(format!("cannot make a directory for records: {error}")))?;
+    let player = Player { out: args.out.as_deref().unwrap_or(temporary.path()), output };
+    let runs = Runs::play(if args.quick { 300 } else { 1_000 }, &player).await?;
+    let calibration = runs.compare()?;
+    for line in calibration.lines() {
+        output.line(line);
+    }
+    output.json(&calibration);
+    Ok(if calibration.passed { Exit::Good } else { Exit::Invalid })
+}
+
+/// The latencies of a case: shares of the answers, and how long they are held, in seconds; the shorter first.
+type Modes = &'static [(f64, f64)];
+
+/// A case of known latency.
+struct Case {
+    name: &'static str,
+    /// As a delay is written in rules.
+    delay: &'static str,
+    modes: Modes,
+}
+
+/// Shares are such that the percentiles fall well inside one of the two.
+const CASES: [Case; 4] = [
+    Case { name: "5 ms", delay: "5ms", modes: &[(1.0, 0.005)] },
+    Case { name: "50 ms", delay: "50ms", modes: &[(1.0, 0.05)] },
+    Case { name: "500 ms", delay: "500ms", modes: &[(1.0, 0.5)] },
+    Case { name: "5 or 50 ms", delay: "bimodal 5ms, 50ms, 20%", modes: &[(0.8, 0.005), (0.2, 0.05)] },
+];
+
+/// The records of all cases.
+struct Runs {
+    /// Without any latency, before and after the others.
+    floors: [Record; 2],
+    /// Without any latency, one device after the other.
+    back_to_back: Record,
+    /// In the order of [`CASES`].
+    cases: Vec<Record>,
+    stall: Record,
+}
+
+impl Runs {
+    async fn play(devices: u64, player: &Player<'_>) -> Result<Self, Failure> {
+        let (spaced, one_by_one) = (open(devices), "[load.closed]\nin_flight = 1\n");
+        let before = player.record("floor", devices, "", &spaced).await?;
+        let back_to_back = player.record("back to back", devices, "", one_by_one).await?;
+        let mut cases = Vec::new();
+        for Case { name, delay, .. } in &CASES {
+            cases.push(player.record(name, devices, &latency(delay), &spaced).await?);
+        }
+        // The queue of a stall has to be worked off before the end, and to be less than half of the run.
+        let stall = player.record("stall", devices.max(8 * RATE), &stall(), &open(1)).await?;
+        let after = player.record("floor again", devices, "", &spaced).await?;
+        Ok(Runs { floors: [before, after], back_to_back, cases, stall })
+    }
+
+    /// Puts what was read back beside what is known.
+    fn compare(&self) -> Result<Calibration, Failure> {
+        let floor = Floor::of(&self.floors, &self.back_to_back)?;
+        let mut rows = Vec::new();
+        for (case, record) in CASES.iter().zip(&self.cases) {
+            let read = histogram(&record.clocks.service_time)?;
+            for (percentile, quantile) in PERCENTILES {
+                let known = floor.under(case.modes, quantile);
+                let times = Times { floor: at(&floor.service, quantile), known, read: at(&read, quantile) };
+                rows.push(Row::of(case.name, "service", percentile, times, Measure::Known(floor.spread)));
+            }
+        }
+        rows.extend(self.stall_rows(&floor)?);
+        let named = [
+            ("floor", &self.floors[0]),
+            ("floor again", &self.floors[1]),
+            ("back to back", &self.back_to_back),
+        ];
+        let cases = CASES.iter().map(|case| case.name).zip(&self.cases);
+        let problems = named.into_iter().chain(cases).chain([("stall", &self.stall)]).filter_map(problem);
+        Ok(Calibration::of(rows, problems.collect(), &floor))
+    }
+
+    /// With one slot, devices that come during the stall wait for it: all but the one that holds it feel the stall in their
+    /// response time alone.
+    fn stall_rows(&self, floor: &Floor) -> Result<Vec<Row>, Failure> {
+        let (service, response) =
+            (histogram(&self.stall.clocks.service_time)?, histogram(&self.stall.clocks.response_time)?);
+        let expected = queued(self.stall.planned, floor);
+        let row = |(percentile, quantile): (&'static str, f64)| {
+            let (own, waited) = (at(&floor.service, quantile), rank(&expected, quantile));
+            let in_service = Times { floor: own, known: own, read: at(&service, quantile) };
+            let floor = at(&floor.response, quantile);
+            let in_response = Times { floor, known: waited, read: at(&response, quantile) };
+            // Devices that met no queue took what the floor takes, whose spread is no matter of the stall.
+            let measure = if waited < STALL * 0.1 { Measure::OfStall } else { Measure::Known(0.0) };
+            [
+                Row::of("2 s stall", "service", percentile, in_service, Measure::OfStall),
+                Row::of("2 s stall", "response", percentile, in_response, measure),
+            ]
+        };
+        Ok(PERCENTILES.into_iter().flat_map(row).collect())
+    }
+}
+
+/// Plays cases, one after the other.
+struct Player<'a> {
+    /// Where each has a directory of its own.
+    out: &'a Path,
+    output: Output,
+}
+
+impl Player<'_> {
+    async fn record(&self, name: &str, devices: u64, fault: &str, load: &str) -> Result<Record, Failure> {
+        self.output.talk(format_args!("{name}: {devices} devices"));
+        let script = Script::from_text(
+            &format!("{}.toml", slug(name)),
+            scenario(name, devices, fault, load),
+            &[],
+            PathBuf::new(),
+        )?;
+        let show = Show {
+            output: Output { json: false, quiet: true },
+            narrate: &|_| {},
+            live: Mutex::new(Live::Silent),
+            watchers: &nobody,
+        };
+        let out = self.out.join(slug(name));
+        let record = conduct(&script, ShardOf::WHOLE, &Access::default(), &out, &show).await?;
+        match record.ended {
+            Ended::Completed => Ok(record),
+            _ => Err(Failure::new(Exit::Interrupted, "interrupted: nothing can be said of any record")),
+        }
+    }
+}
+
+/// What a case is called in paths and as a scenario.
+fn slug(name: &str) -> String {
+    name.replace(' ', "-")
+}
+
+fn scenario(name: &str, devices: u64, fault: &str, load: &str) -> String {
+    format!(
+        "name = \"calibrate-{}\"\n\
+         [fleet]\ndevices = {devices}\nregistration_id = \"calibrate-{{index:04}}\"\n\
+         [fleet.authority.minted]\nintermediates = 1\n\
+         [target.mock]\ngroup = \"calibrate\"\n\
+         {fault}{load}",
+        slug(name)
+    )
+}
+
+fn open(slots: u64) -> String {
+    format!("[load.open]\nrate = {RATE}.0\nmax_in_flight = {slots}\nwhen_full = \"wait\"\n")
+}
+
+fn latency(delay: &str) -> String {
+    format!("[[target.mock.fault]]\nid = \"latency\"\nat = [\"register\"]\ndelay = \"{delay}\"\n")
+}
+
+/// Begins when the mock is set up; how much later the devices come does not matter, as long as the queue is worked off.
+fn stall() -> String {
+    format!("[[target.mock.fault]]\nid = \"stall\"\nlasting = \"{STALL:.0}s\"\nfrom = \"3s\"\n")
+}
+
+/// Why a record cannot be compared with anything.
+fn problem((name, record): (&str, &Record)) -> Option<String> {
+    let assigned = record.outcomes.count(OutcomeKind::Assigned);
+    if assigned != record.planned {
+        return Some(format!("{name}: {assigned} of {} devices were assigned.", record.planned));
+    }
+    match record.verdict.kind {
+        VerdictKind::Good => None,
+        _ => Some(format!("{name}: the run is not good: {}", record.verdict.reasons.join("; "))),
+    }
+}
+
+fn histogram(stats: &PhaseStats) -> Result<Histogram<u64>, Failure> {
+    stats.histogram().map_err(Failure::unexpected)
+}
+
+/// A quantile in seconds.
+fn at(times: &Histogram<u64>, quantile: f64) -> f64 {
+    times.value_at_quantile(quantile).min(times.max()) as f64 / 1e9
+}
+
+/// What devices need where nothing is held; in seconds.
+struct Floor {
+    service: Histogram<u64>,
+    response: Histogram<u64>,
+    /// From the median to the 99th percentile of the service time: by so much devices differ for no known reason.
+    spread: f64,
+    /// From one device's start to the next one's, when each starts as soon as the one before has ended.
+    cycle: f64,
+}
+
+impl Floor {
+    fn of(floors: &[Record; 2], back_to_back: &Record) -> Result<Self, Failure> {
+        let joined = |times: fn(&Record) -> &PhaseStats| {
+            let mut joined = histogram(times(&floors[0]))?;
+            joined.add(histogram(times(&floors[1]))?).map_err(Failure::unexpected)?;
+            Ok::<_, Failure>(joined)
+        };
+        let service = joined(|record| &record.clocks.service_time)?;
+        let response = joined(|record| &record.clocks.response_time)?;
+        let spread = at(&service, 0.99) - at(&service, 0.5);
+        let cycle = back_to_back.wall_seconds / back_to_back.planned.max(1) as f64;
+        Ok(Floor { service, response, spread, cycle })
+    }
+
+    /// A quantile of the service time where answers are held. A time that all answers are held for moves every quantile by
+    /// as much; of two times each mode has the floor's own quantiles, at its share of the devices.
+    fn under(&self, modes: Modes, quantile: f64) -> f64 {
+        let mut below = 0.0;
+        for (share, held) in modes {
+            if quantile <= below + share {
+                return held + at(&self.service, (quantile - below) / share);
+            }
+            below += share;
+        }
+        modes.last().map_or(0.0, |(_, held)| held + at(&self.service, 1.0))
+    }
+}
+
+/// The response times of a run with one slot and one stall, in order: what a queue of one server comes to. Devices are due
+/// at fixed times, the one that is held ends with the stall, and those behind it start one after the other, a cycle apart;
+/// whoever finds the slot free needs what the floor's devices need.
+fn queued(devices: u64, floor: &Floor) -> Vec<f64> {
+    let spacing = 1.0 / RATE as f64;
+    // It stalls somewhere between two arrivals: half a spacing is lost on average, 0.25 % of it.
+    let held = STALL - spacing / 2.0;
+    let first = devices / 3;
+    let due = |device: u64| device as f64 * spacing;
+    let (mut waited, mut at_once) = (vec![held], devices.min(first));
+    let mut free = due(first) + held;
+    for device in first + 1..devices {
+        if free <= due(device) {
+            at_once += 1;
+            free = due(device) + floor.cycle;
+        } else {
+            free += floor.cycle;
+            waited.push(free - due(device));
+        }
+    }
+    let own = (0..at_once).map(|n| at(&floor.response, (n as f64 + 0.5) / at_once as f64));
+    let mut all: Vec<f64> = waited.into_iter().chain(own).collect();
+    all.sort_by(f64::total_cmp);
+    all
+}
+
+/// A quantile of sorted times, counted as histograms do.
+fn rank(sorted: &[f64], quantile: f64) -> f64 {
+    let rank = (quantile * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+/// What is compared, in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    floor: f64,
+    known: f64,
+    read: f64,
+}
+
+/// What a difference is measured by.
+#[derive(Clone, Copy, Debug)]
+enum Measure {
+    /// By the known time, and by the floor's spread, in seconds, where that time is small.
+    Known(f64),
+    /// By the stall, which is not to show.
+    OfStall,
+}
+
+/// Why a difference is allowed, or by what it is too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Rule {
+    /// Within 1 % of what is known.
+    OfKnown,
+    /// Within the floor's own spread, and 150 µs.
+    FloorSpread,
+    /// Within 1 % of the stall.
+    OfStall,
+}
+
+impl Rule {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::OfKnown => "1 % of known",
+            Self::FloorSpread => "floor's spread",
+            Self::OfStall => "1 % of stall",
+        }
+    }
+}
+
+/// One percentile of one case.
+#[derive(Debug, Serialize)]
+struct Row {
+    case: &'static str,
+    clock: &'static str,
+    percentile: &'static str,
+    floor_us: f64,
+    known_us: f64,
+    read_us: f64,
+    /// Of what the rule measures by.
+    difference_percent: f64,
+    rule: Rule,
+    passed: bool,
+}
+
+impl Row {
+    fn of(
+        case: &'static str,
+        clock: &'static str,
+        percentile: &'static str,
+        times: Times,
+        measure: Measure,
+    ) -> Self {
+        let Times { floor, known, read } = times;
+        let difference = read - known;
+        let is_small =
+            |spread: f64| known * TOLERANCE < MOST_SPREAD && difference.abs() <= spread.min(MOST_SPREAD);
+        let share = |whole: f64| if whole > 0.0 { difference / whole } else { f64::INFINITY };
+        let (share, rule) = match measure {
+            Measure::OfStall => (share(STALL), Rule::OfStall),
+            Measure::Known(spread) if share(known).abs() > TOLERANCE && is_small(spread) => {
+                (share(known), Rule::FloorSpread)
+            }
+            Measure::Known(_) => (share(known), Rule::OfKnown),
+        };
+        let passed = rule == Rule::FloorSpread || share.abs() <= TOLERANCE;
+        let (floor_us, known_us, read_us) = (floor * 1e6, known * 1e6, read * 1e6);
+        Row {
+            case,
+            clock,
+            percentile,
+            floor_us,
+            known_us,
+            read_us,
+            difference_percent: share * 100.0,
+            rule,
+            passed,
+        }
+    }
+}
+
+/// The result.
+#[derive(Debug, Serialize)]
+struct Calibration {
+    schema: &'static str,
+    /// Whether everything was read back, from runs that are good themselves.
+    passed: bool,
+    rows: Vec<Row>,
+    /// What is wrong with the runs themselves.
+    problems: Vec<String>,
+    floor_spread_us: f64,
+    back_to_back_us: f64,
+}
+
+impl Calibration {
+    fn of(rows: Vec<Row>, problems: Vec<String>, floor: &Floor) -> Self {
+        let passed = problems.is_empty() && rows.iter().all(|row| row.passed);
+        let (floor_spread_us, back_to_back_us) = (floor.spread * 1e6, floor.cycle * 1e6);
+        Calibration { schema: SCHEMA, passed, rows, problems, floor_spread_us, back_to_back_us }
+    }
+
+    /// As text.
+    fn lines(&self) -> Vec<String> {
+        let head = format!(
+            "{:<11} {:<9} {:<4} {:>12} {:>14} {:>14} {:>9}  RULE",
+            "CASE", "CLOCK", "", "FLOOR", "KNOWN", "READ BACK", "OFF BY"
+        );
+        let ms = |us: f64| format!("{:.3} ms", us / 1_000.0);
+        let row = |row: &Row| {
+            let Row { case, clock, percentile, rule, .. } = row;
+            let (floor, known, read) = (ms(row.floor_us), ms(row.known_us), ms(row.read_us));
+            let (off, failed) = (row.difference_percent, if row.passed { "" } else { "  FAILED" });
+            format!(
+                "{case:<11} {clock:<9} {percentile:<4} {floor:>12} {known:>14} {read:>14} {off:>+7.2} %  {}{failed}",
+                rule.as_str()
+            )
+        };
+        let mut lines = vec![head];
+        lines.extend(self.rows.iter().map(row));
+        lines.push(String::new());
+        lines.push(
+            "Floor: what a device needs where nothing is held. Known: that, and what the mock held."
+                .to_owned(),
+        );
+        if self.rows.iter().any(|row| row.rule == Rule::FloorSpread) {
+            lines.push(format!(
+                "Floor's spread: less than 15 ms are read back within what the floor's own p50 and p99 are apart ({}), \
+                 150 µs at most.",
+                ms(self.floor_spread_us)
+            ));
+        }
+        lines.push(
+            "Of the stall: where it must not show, the difference is given in per cent of its 2 s."
+                .to_owned(),
+        );
+        lines.extend(self.problems.iter().cloned());
+        lines.push(self.verdict());
+        lines
+    }
+
+    fn verdict(&self) -> String {
+        let failed = self.rows.iter().filter(|row| !row.passed).count();
+        match (failed, self.problems.is_empty()) {
+            (0, true) => "verdict   read back: what reports say is what happened, within 1 %".to_owned(),
+            (0, false) => "verdict   not calibrated: a run was not good itself".to_owned(),
+            (failed, _) => format!(
+                "verdict   not calibrated: {failed} of {} percentiles are off; try again on an idle machine",
+                self.rows.len()
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Devices that need 1.00 to 1.99 ms, and start 0.1 ms after they are due.
+    fn floor() -> Floor {
+        let times = |from: u64| {
+            let mut times = Histogram::<u64>::new(3).expect("a histogram");
+            (0..100).for_each(|n| times.record(from + n * 10_000).expect("in range"));
+            times
+        };
+        let (service, response) = (times(1_000_000), times(1_100_000));
+        let spread = at(&service, 0.99) - at(&service, 0.5);
+        Floor { service, response, spread, cycle: 0.001 }
+    }
+
+    fn is_near(found: f64, wanted: f64) -> bool {
+        (found - wanted).abs() <= wanted * 0.002
+    }
+
+    #[test]
+    fn what_is_held_is_added_to_the_floor_mode_by_mode() {
+        let bimodal = CASES[3].modes;
+        for (modes, quantile, wanted) in [
+            (CASES[0].modes, 0.5, 0.005 + 0.001_49),
+            (CASES[0].modes, 0.99, 0.005 + 0.001_98),
+            (CASES[2].modes, 0.9, 0.5 + 0.001_89),
+            // 62.5 % of the short ones, 50 % and 95 % of the long ones.
+            (bimodal, 0.5, 0.005 + 0.001_62),
+            (bimodal, 0.9, 0.05 + 0.001_49),
+            (bimodal, 0.99, 0.05 + 0.001_94),
+        ] {
+            let found = floor().under(modes, quantile);
+            assert!(is_near(found, wanted), "{modes:?} at {quantile}: {found} for {wanted}");
+        }
+    }
+
+    #[test]
+    fn shares_of_a_case_are_a_whole_and_percentiles_are_inside_one_mode() {
+        for case in &CASES {
+            let total: f64 = case.modes.iter().map(|(share, _)| share).sum();
+            assert!((total - 1.0).abs() < 1e-9, "{}", case.name);
+            let mut below = 0.0;
+            for (share, _) in &case.modes[..case.modes.len() - 1] {
+                below += share;
+                assert!(
+                    PERCENTILES.iter().all(|(_, quantile)| (quantile - below).abs() > 0.05),
+                    "{}",
+                    case.name
+                );
+            }
+            let delay: sim_protocol::delay::Delay = case.delay.parse().expect("a delay");
+            assert!(is_near(delay.sample(u64::MAX / 2).as_secs_f64(), case.modes[0].1), "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn a_stall_is_charged_to_those_that_came_meanwhile_and_until_the_queue_is_gone() {
+        // 2 s hold up 200 devices; at 1 ms each, and with one more every 10 ms, the queue takes 2 s / 9 more.
+        let all = queued(1_000, &floor());
+        assert_eq!(all.len(), 1_000);
+        let waited = all.iter().filter(|time| **time > 0.003).count();
+        assert!((215..=225).contains(&waited), "{waited}");
+        // The k-th longest came k spacings into the stall, and k cycles were worked off before it.
+        for (quantile, wanted) in [(0.5, 0.001_7), (0.9, 1.995 - 0.009 * 100.0), (0.99, 1.995 - 0.009 * 10.0)]
+        {
+            let found = rank(&all, quantile);
+            assert!((found - wanted).abs() <= wanted * 0.01 + 0.000_2, "{quantile}: {found} for {wanted}");
+        }
+        assert!(is_near(rank(&all, 1.0), 1.995));
+    }
+
+    #[test]
+    fn a_stall_does_not_reach_the_median_and_reaches_the_other_percentiles() {
+        for (devices, cycle) in [(800, 0.000_5), (800, 0.004), (1_000, 0.000_5), (1_000, 0.004)] {
+            let all = queued(devices, &Floor { cycle, ..floor() });
+            assert!(rank(&all, 0.5) < 0.003 && rank(&all, 0.9) > 0.5, "{devices} devices, {cycle} s");
+        }
+    }
+
+    #[test]
+    fn differences_are_allowed_by_the_rule_that_fits() {
+        const SPREAD: f64 = 0.000_1;
+        for (known, read, measure, rule, passed) in [
+            (0.5, 0.504, Measure::Known(SPREAD), Rule::OfKnown, true),
+            (0.5, 0.506, Measure::Known(SPREAD), Rule::OfKnown, false),
+            (0.5, 0.494, Measure::Known(SPREAD), Rule::OfKnown, false),
+            (0.006, 0.006_05, Measure::Known(SPREAD), Rule::OfKnown, true),
+            (0.006, 0.006_09, Measure::Known(SPREAD), Rule::FloorSpread, true),
+            (0.006, 0.006_11, Measure::Known(SPREAD), Rule::OfKnown, false),
+            (0.006, 0.006_14, Measure::Known(1.0), Rule::FloorSpread, true),
+            (0.006, 0.006_16, Measure::Known(1.0), Rule::OfKnown, false),
+            // Too long for 150 µs to be more than 1 %.
+            (0.02, 0.020_21, Measure::Known(1.0), Rule::OfKnown, false),
+            (0.001, 0.015, Measure::OfStall, Rule::OfStall, true),
+            (0.001, 0.025, Measure::OfStall, Rule::OfStall, false),
+            (0.0, 0.001, Measure::Known(0.0), Rule::OfKnown, false),
+        ] {
+            let row = Row::of("case", "service", "p50", Times { floor: 0.001, known, read }, measure);
+            assert_eq!((row.rule, row.passed), (rule, passed), "{known} read as {read}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_not_good_itself_calibrates_nothing() {
+        let times = Times { floor: 0.001, known: 0.05, read: 0.05 };
+        let rows = || vec![Row::of("50 ms", "service", "p50", times, Measure::Known(0.0))];
+        assert!(Calibration::of(rows(), Vec::new(), &floor()).passed);
+        assert!(!Calibration::of(rows(), vec!["wrong".to_owned()], &floor()).passed);
+        let good = || Record {
+            planned: 3,
+            outcomes: reports::Outcomes { assigned: 3, ..reports::Outcomes::default() },
+            verdict: reports::Verdict { kind: VerdictKind::Good, reasons: Vec::new() },
+            ..Record::default()
+        };
+        let limited = reports::Verdict { kind: VerdictKind::GeneratorLimited, reasons: Vec::new() };
+        for (record, is_problem) in [
+            (good(), false),
+            (Record { planned: 4, ..good() }, true),
+            (Record { verdict: limited, ..good() }, true),
+        ] {
+            assert_eq!(problem(("case", &record)).is_some(), is_problem, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn every_case_is_a_scenario() {
+        let spaced = open(300);
+        let mut texts = vec![scenario("stall", 800, &stall(), &open(1)), scenario("floor", 300, "", &spaced)];
+        texts.extend(CASES.iter().map(|case| scenario(case.name, 300, &latency(case.delay), &spaced)));
+        texts.push(scenario("back to back", 300, "", "[load.closed]\nin_flight = 1\n"));
+        for text in texts {
+            let parsed = scenarios::Scenario::parse("case.toml", &text, &[]);
+            assert!(parsed.is_ok(), "{text}\n{parsed:?}");
+        }
+    }
+}

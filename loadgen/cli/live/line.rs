@@ -1,0 +1,48 @@
+//! How a run goes, in one line, for logs.
+
+use super::frame::moment;
+use super::{Header, quantile};
+use crate::cli::figures::{grouped, latency, rate};
+use crate::collector::Glance;
+use reports::OutcomeKind;
+
+/// The line, without its end.
+pub(super) fn line(header: &Header, glance: &Glance<'_>) -> String {
+    let (last, outcomes) = (glance.last, &glance.total.outcomes);
+    let good = outcomes.count(OutcomeKind::Assigned) + outcomes.count(OutcomeKind::Connected);
+    let mut words = vec![moment(header, glance)];
+    if glance.planned_rate > 0.0 {
+        words.push(format!("planned {}/s", rate(glance.planned_rate)));
+    }
+    words.push(format!("offered {}/s", grouped(last.offered)));
+    words.push(format!("achieved {}/s", grouped(last.finished)));
+    words.push(format!("in flight {}", grouped(glance.in_flight)));
+    if glance.held > 0 {
+        words.push(format!("held {}", grouped(glance.held)));
+    }
+    words.push(format!("good {}", grouped(good)));
+    words.push(format!("other {}", grouped(outcomes.total() - good)));
+    let p99 = quantile(&last.clocks.response, 0.99);
+    words.extend(p99.map(|p99| format!("response p99 {}", latency(p99))));
+    let failing = glance.gates.iter().filter(|gate| !gate.passed && gate.measured.is_some()).count();
+    if failing > 0 {
+        words.push(format!("gates not met {failing}"));
+    }
+    words.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{header, sight};
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_a_log_needs() {
+        let sight = sight(1);
+        assert_eq!(
+            line(&header(), &sight.glance()),
+            "12 s of 1 min  planned 1,200/s  offered 1,200/s  achieved 1,198/s  in flight 35  held 7  good 14,300  \
+             other 65  response p99 9.00 ms  gates not met 1"
+        );
+    }
+}

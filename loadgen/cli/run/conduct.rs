@@ -1,0 +1,574 @@
+//! Sets a run up, plays it while the user watches, and writes its record.
+
+use super::scene::{Scene, Witness};
+use super::script::Script;
+use super::{Access, Show};
+use crate::account::{self, Facts, Measured};
+use crate::cli::{cores, create_dir, instant, now, write_file};
+use crate::collector::{Collector, Delta, Glance};
+use crate::engine::{self, Progress, Run, Stop};
+use crate::events;
+use crate::exit::Failure;
+use crate::gates;
+use crate::health::{self, HealthFacts};
+use crate::identities::{Identities, Wanted};
+use crate::journal::{self, Journal, JournalEnd};
+use crate::plan::{self, Ca, ShardOf};
+use indicatif::{ProgressBar, ProgressStyle};
+use reports::{Ended, EventDone, GateResult, Generator, OutcomeKind, Record};
+use scenarios::{Override, Scenario, Schedule, VerifyServer};
+use sim_device::ConnectFault;
+use sim_protocol::timestamp;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, watch};
+
+/// Descriptors a process needs beside its connections.
+const SPARE_DESCRIPTORS: u64 = 100;
+/// Deltas that may wait for the collector, for each worker.
+const DELTAS: usize = 4;
+
+/// Sets up, plays, and writes `run.json` and `run.html` in `out`.
+///
+/// # Errors
+/// When the scenario does not fit its fleet, this machine or its target, or the record cannot be written.
+pub async fn conduct(
+    script: &Script,
+    shard: ShardOf,
+    access: &Access,
+    out: &Path,
+    show: &Show<'_>,
+) -> Result<Record, Failure> {
+    let schedule = script.schedule()?;
+    let descriptors = descriptors(&script.scenario, &schedule, shard)?;
+    let fresh = !out.exists();
+    create_dir(out)?;
+    put_aside(out, show)?;
+    let journal = access.journal.then(|| out.join(JOURNAL));
+    let played = play(script, schedule, shard, access, journal.as_deref(), show, descriptors).await;
+    match played {
+        Ok(record) => write(&record, out).map(|()| record),
+        Err(failure) => {
+            if fresh {
+                // Nothing was written: an empty directory would only look like a result.
+                let _ = std::fs::remove_file(out.join(JOURNAL));
+                let _ = std::fs::remove_dir(out);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// The name of a run's journal in its directory.
+pub const JOURNAL: &str = "run.journal";
+
+/// Keeps what an earlier run left: a journal without a record is all there is of a run that was killed, and a record
+/// beside the journal of a later run would be taken for its result.
+fn put_aside(out: &Path, show: &Show<'_>) -> Result<(), Failure> {
+    let moved = |from: &Path, to: &Path| {
+        std::fs::rename(from, to).map_err(|error| {
+            Failure::unexpected(format!("cannot rename {} to {}: {error}", from.display(), to.display()))
+        })
+    };
+    let (record, journal) = (out.join("run.json"), out.join(JOURNAL));
+    if journal.exists() && !record.exists() {
+        let free = (1..).map(|n| out.join(format!("killed-{n}.journal"))).find(|path| !path.exists());
+        if let Some(free) = free {
+            moved(&journal, &free)?;
+            show.output.talk(format_args!(
+                "An earlier run into {} was killed; its outcomes are kept in {}.",
+                out.display(),
+                free.display()
+            ));
+        }
+    }
+    for name in ["run.json", "run.html"] {
+        let (from, to) = (out.join(name), out.join(format!("previous-{name}")));
+        if from.exists() {
+            moved(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets up and plays, and makes the record.
+///
+/// # Errors
+/// See [`conduct`]. Nothing but the journal is written.
+pub(super) async fn play(
+    script: &Script,
+    schedule: Schedule,
+    shard: ShardOf,
+    access: &Access,
+    journal: Option<&Path>,
+    show: &Show<'_>,
+    descriptors: (u64, u64),
+) -> Result<Record, Failure> {
+    let scenario = &script.scenario;
+    let moment = now();
+    let ca = Ca::prepare(scenario, &script.base, moment)?;
+    let devices = Arc::new(plan::devices(scenario, &ca, shard, moment)?);
+    let scene = Scene::open(script, &ca, &devices, access, show.narrate).await?;
+    let wanted = Wanted {
+        shard,
+        devices: scenario.fleet.devices,
+        arrivals: schedule.planned(),
+        workers: engine::workers(
+            shard.arrivals(schedule.planned(), scenario.fleet.devices),
+            schedule.most_slots(),
+            cores(),
+        ),
+    };
+    let (identities, minting) = mint(&devices, wanted, show)?;
+    let before = scene.ledger().await?;
+    let started = start_moment(access.start_at, show).await?;
+    let started_utc = timestamp::ticks(started);
+    let planned = shard.arrivals(schedule.planned(), scenario.fleet.devices);
+    let planned_by_all = schedule.planned();
+    let header = journal::Header {
+        command: std::env::args().collect(),
+        started_utc: started_utc.clone(),
+        scenario: script.text.clone(),
+        base: script.base.clone(),
+        shard: (shard.index, shard.count),
+        planned,
+        minting_seconds: minting.as_secs_f64(),
+        descriptors,
+        source_addresses: access.sources.as_ref().map_or(0, |sources| sources.count() as u64),
+        admits: scene.admits,
+        group: scene.group.clone(),
+        ..journal::Header::default()
+    };
+    let run = Arc::new(Run {
+        scenario: scenario.clone(),
+        targets: scene.targets.clone(),
+        devices,
+        identities,
+        schedule,
+        shard,
+        count: planned,
+        admits: scene.admits,
+        journal: journal.map(|path| Journal::create(path, &header)).transpose()?,
+        progress: Progress::default(),
+        stop: Stop::default(),
+        started: watch::Sender::new(None),
+    });
+    let performed = perform(&run, wanted.workers, &scene, show).await?;
+    let step = clock_step(&performed);
+    let most_held = Progress::value(&run.progress.most_held);
+    let run = Arc::into_inner(run).ok_or_else(|| Failure::unexpected("a worker outlived the run"))?;
+    let kept = run.journal.map(Journal::finish);
+    let mut notes = notes(scenario, &run.identities, planned);
+    notes.extend(kept.as_ref().and_then(journal_note));
+    // Whatever became of the service, what was measured is written.
+    let after = Scene::ledger_of(&scene.witness).await;
+    let lost = after
+        .as_ref()
+        .err()
+        .map(|failure| format!("the service's ledger could not be read after the run: {failure}"));
+    notes.extend(lost.clone());
+    let ledger = after.ok().flatten().zip(before).map(|(after, before)| after.since(&before));
+    notes.extend(ledger.as_ref().filter(|l| l.faults > 0).map(|l| {
+        format!(
+            "The mock did {} faults on purpose; {} answers never arrived because of them.",
+            l.faults, l.lost_answers
+        )
+    }));
+    let (total, seconds, samples) = performed.collected;
+    let journal_lost = kept.map_or(0, |kept| kept.lost);
+    let health = health::judge(
+        &HealthFacts {
+            open: scenario.load.is_open(),
+            embedded: matches!(scene.witness, Witness::Embedded(_)),
+            lateness: scenario.limits.lateness,
+            journal_lost,
+            clock_step_ms: step,
+            workers: wanted.workers,
+            no_port: faults(&total, ConnectFault::NoSourcePort),
+            no_descriptor: faults(&total, ConnectFault::NoDescriptor),
+            ..HealthFacts::default()
+        },
+        &total,
+        &samples,
+    );
+    let cpu: Duration = samples.iter().map(|sample| sample.times.cpu).sum();
+    let facts = Facts {
+        command: header.command,
+        started_utc,
+        text: script.text.clone(),
+        scenario,
+        shard,
+        planned,
+        planned_by_all,
+        devices: &run.devices,
+        sample: run.identities.sample(),
+        minting: minting + run.identities.meanwhile(),
+        ended: performed.ended,
+        admits: scene.admits,
+        group: scene.group,
+        embedded: matches!(scene.witness, Witness::Embedded(_)),
+        events: performed.events,
+        most_held,
+        notes,
+        generator: Generator {
+            cpu_seconds_client: Some(cpu.as_secs_f64()),
+            workers: wanted.workers as u64,
+            peak_memory_bytes: health::peak_memory(),
+            source_addresses: header.source_addresses,
+            journal_lost,
+            clock_step_ms: step,
+            descriptors_needed: descriptors.0,
+            descriptors_limit: descriptors.1,
+            ..Generator::default()
+        },
+    };
+    let measured = Measured { total: &total, seconds, health, ledger: ledger.as_ref() };
+    let mut record = account::record(&facts, &measured)?;
+    for gate in &mut record.gates {
+        if performed.aborted_by.as_ref().is_some_and(|(name, _)| *name == gate.gate) {
+            gate.aborted_at = performed.aborted_by.as_ref().map(|(_, at)| at.as_secs_f64());
+        }
+    }
+    if let Some(why) = lost {
+        record.verdict.kind = reports::VerdictKind::Invalid;
+        record.verdict.reasons.insert(0, why);
+    }
+    if let Witness::Embedded(stage) = scene.witness {
+        stage.mock.shutdown().await;
+    }
+    Ok(record)
+}
+
+/// The record of a run of which only the journal is left.
+///
+/// # Errors
+/// When what its scenario names is not there any more.
+pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
+    let journal::Replayed { header, mut recorder, complete, lost, truncated } = replayed;
+    let overrides = header.scenario.overrides.iter().map(|text| text.parse::<Override>());
+    let overrides = overrides.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    let script =
+        Script::from_text(&header.scenario.file, header.scenario.text.clone(), &overrides, header.base.clone())?;
+    let (scenario, schedule, moment) = (&script.scenario, script.schedule()?, now());
+    let shard = ShardOf { index: header.shard.0, count: header.shard.1.max(1) };
+    let ca = Ca::prepare(scenario, &script.base, moment)?;
+    let devices = plan::devices(scenario, &ca, shard, moment)?;
+    let missing = header.planned.saturating_sub(recorder.outcomes.total());
+    recorder.end_unheard(missing);
+    let mut notes = vec![format!(
+        "Made from the journal, which has {} outcomes; {missing} arrivals were in flight, had not come, or are not in it.",
+        header.planned - missing
+    )];
+    notes.extend(truncated.map(|why| format!("The journal's end cannot be read: {why}.")));
+    let facts = Facts {
+        command: header.command,
+        started_utc: header.started_utc,
+        text: header.scenario,
+        scenario,
+        shard,
+        planned: header.planned,
+        planned_by_all: schedule.planned(),
+        devices: &devices,
+        sample: None,
+        minting: Duration::try_from_secs_f64(header.minting_seconds).unwrap_or_default(),
+        ended: if complete && missing == 0 { Ended::Completed } else { Ended::Aborted },
+        admits: header.admits,
+        group: header.group,
+        embedded: false,
+        events: Vec::new(),
+        most_held: 0,
+        notes,
+        generator: Generator {
+            journal_lost: lost,
+            descriptors_needed: header.descriptors.0,
+            descriptors_limit: header.descriptors.1,
+            source_addresses: header.source_addresses,
+            ..Generator::default()
+        },
+    };
+    let measured =
+        Measured { seconds: recorder.series(), total: &recorder, health: health::Health::default(), ledger: None };
+    account::record(&facts, &measured)
+}
+
+/// How many devices this machine, rather than the service, is to blame for.
+fn faults(total: &crate::recorder::Recorder, fault: ConnectFault) -> u64 {
+    let of = |key: &crate::recorder::ReasonKey| {
+        key.outcome == OutcomeKind::Unreachable && key.message == fault.as_str()
+    };
+    total.reasons.iter().filter(|(key, _)| of(key)).map(|(_, (count, _))| count).sum()
+}
+
+fn journal_note(kept: &JournalEnd) -> Option<String> {
+    kept.fault.as_ref().map(|fault| {
+        format!("The journal ended early, so it lacks {} outcomes; the record has them all: {fault}", kept.lost)
+    })
+}
+
+/// Makes what is to be ready before the first device comes.
+fn mint(
+    devices: &Arc<plan::Devices>,
+    wanted: Wanted,
+    show: &Show<'_>,
+) -> Result<(Identities, Duration), Failure> {
+    let begun = instant();
+    let bar = bar(wanted.shard.share(wanted.devices).min(crate::identities::AHEAD), show);
+    let made = Identities::prepare(devices, wanted, &|more| bar.inc(more));
+    bar.finish_and_clear();
+    let (made, took) = (made?, instant() - begun);
+    (show.narrate)(format!("fleet     {} devices ready in {:.2} s", made.ready(), took.as_secs_f64()));
+    Ok((made, took))
+}
+
+fn bar(length: u64, show: &Show<'_>) -> ProgressBar {
+    if !show.output.interactive() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} eta {eta}");
+    ProgressBar::new(length)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_prefix("minting")
+}
+
+/// Waits for the common start of several shards, and tells when the run starts.
+async fn start_moment(at: Option<OffsetDateTime>, show: &Show<'_>) -> Result<OffsetDateTime, Failure> {
+    let Some(at) = at else { return Ok(now()) };
+    let left = at - now();
+    let Ok(wait) = Duration::try_from(left) else {
+        let fault = format!("the common start was {:.1} s ago", -left.as_seconds_f64());
+        return Err(Failure::usage(fault)
+            .advise("Name a moment by which every shard has made its devices, for instance a minute from now."));
+    };
+    show.output.talk(format_args!("Waiting {:.1} s for the common start.", wait.as_secs_f64()));
+    tokio::time::sleep(wait).await;
+    Ok(at)
+}
+
+/// How far the wall clock moved against the monotonic one, in milliseconds.
+fn clock_step(performed: &Performed) -> i64 {
+    let walls = now() - performed.since.0;
+    let ticks = performed.since.1.elapsed();
+    i64::try_from(walls.whole_milliseconds() - ticks.as_millis() as i128).unwrap_or(i64::MAX)
+}
+
+fn notes(scenario: &Scenario, identities: &Identities, planned: u64) -> Vec<String> {
+    let mut notes = Vec::new();
+    if scenario.device.resumption == scenarios::Resumption::Off {
+        notes.push("Every device made a full TLS handshake with a certificate of its own; no session was resumed.".to_owned());
+    }
+    notes.push("With TLS 1.3 the service judges the client's certificate after the client's handshake is done: that time shows up in `connect`.".to_owned());
+    if scenario.device.verify_server == VerifyServer::Once {
+        notes.push("The service's certificate chain was verified once a minute, not for every device (device.verify_server = \"once\"); its proof of possession was checked in every handshake.".to_owned());
+    }
+    let ready = identities.ready();
+    if identities.sample().is_none() && planned > ready {
+        notes.push(format!(
+            "The first {ready} devices were minted before the run; the others by threads of their own, ahead of need, which took {:.1} s of processor time.",
+            identities.meanwhile().as_secs_f64()
+        ));
+    }
+    notes
+}
+
+pub(super) fn write(record: &Record, out: &Path) -> Result<(), Failure> {
+    let json = record.to_json().map_err(Failure::unexpected)?;
+    let page = reports::page(record).map_err(Failure::unexpected)?;
+    write_file(&out.join("run.json"), json.as_bytes(), false)?;
+    write_file(&out.join("run.html"), page.as_bytes(), false)
+}
+
+/// Raises the soft limit of descriptors as far as the system allows, for a server that takes whatever comes.
+pub(crate) fn raise_descriptors() {
+    // Where it cannot be raised, the mock serves as many as there are descriptors for.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+}
+
+/// Raises the soft limit of descriptors as far as the run needs: (needed, what the process may have now).
+pub(super) fn descriptors(scenario: &Scenario, schedule: &Schedule, shard: ShardOf) -> Result<(u64, u64), Failure> {
+    let devices = shard.share(scenario.fleet.devices.min(schedule.planned()));
+    // A device that stays connected needs no slot, and a descriptor all the same.
+    let slots = if scenario.device.hold.is_some() { u64::MAX } else { schedule.most_slots() as u64 };
+    let most = slots.min(devices);
+    // With the mock inside, both ends of a connection are this process's.
+    let each = if matches!(scenario.target, scenarios::Target::Mock(_)) { 2 } else { 1 };
+    let needed = most * each + SPARE_DESCRIPTORS;
+    let limit = rlimit::increase_nofile_limit(needed).map_err(|error| {
+        Failure::unexpected(format!("cannot read the limit of file descriptors: {error}"))
+    })?;
+    if limit >= needed {
+        return Ok((needed, limit));
+    }
+    let fits = limit.saturating_sub(SPARE_DESCRIPTORS) / each;
+    let fault =
+        format!("too few file descriptors: {most} devices at a time need {needed}, the limit is {limit}");
+    Err(Failure::usage(fault).advise(format!(
+        "Raise the hard limit and set `ulimit -n {needed}`, or let at most {fits} devices be connected at a time."
+    )))
+}
+
+
+/// What playing a run brought.
+struct Performed {
+    collected: (crate::recorder::Recorder, Vec<reports::Second>, Vec<health::Sample>),
+    ended: Ended,
+    events: Vec<EventDone>,
+    /// The gate that ended the run, and when.
+    aborted_by: Option<(String, Duration)>,
+    /// When it began, by the wall clock and by the monotonic one.
+    since: (OffsetDateTime, Instant),
+}
+
+/// How often people are shown how it goes.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+
+/// Plays the run while the user watches and may stop it.
+async fn perform(
+    run: &Arc<Run>,
+    workers: usize,
+    scene: &Scene,
+    show: &Show<'_>,
+) -> Result<Performed, Failure> {
+    let since = (now(), instant());
+    let (out, mut deltas) = mpsc::channel::<Delta>(workers * DELTAS);
+    let played = run.clone();
+    let playing = tokio::task::spawn_blocking(move || engine::play(&played, workers, &out));
+    let start = run.started.subscribe().wait_for(Option::is_some).await.ok().and_then(|start| *start);
+    let start = start.ok_or_else(|| Failure::unexpected("the run did not start"))?;
+    let mut watch = Watch::new(run, start, workers);
+    let mut happening = std::pin::pin!(happen(run, scene, start, show));
+    let mut happened = None;
+    let mut ticks = tokio::time::interval(SHOW_EVERY);
+    loop {
+        let patience = async {
+            match watch.give_up {
+                Some(moment) => tokio::time::sleep_until(moment.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            delta = deltas.recv() => match delta {
+                Some(delta) => watch.take(&delta),
+                None => break,
+            },
+            _ = ticks.tick() => watch.show(show),
+            () = patience => watch.abort(),
+            done = &mut happening, if happened.is_none() => happened = Some(done),
+            asked = crate::cli::stop_signal() => {
+                asked?;
+                watch.stop(show);
+            }
+        }
+    }
+    playing.await.map_err(|e| Failure::unexpected(format!("the run ended badly: {e}")))?;
+    show.live.lock().unwrap_or_else(PoisonError::into_inner).end();
+    // Nothing more is to happen, and what did is wanted.
+    run.stop.drain.cancel();
+    let events = match happened {
+        Some(done) => done,
+        None => happening.await,
+    };
+    let Watch { collector, ended, aborted_by, .. } = watch;
+    Ok(Performed { collected: collector.finish(), ended, events, aborted_by, since })
+}
+
+/// What the operator does meanwhile; only an embedded mock is the run's to change.
+async fn happen(run: &Run, scene: &Scene, start: Instant, show: &Show<'_>) -> Vec<EventDone> {
+    let Witness::Embedded(stage) = &scene.witness else { return Vec::new() };
+    let done = events::play(&run.scenario.events, stage, start, &run.stop.drain, show.narrate).await;
+    let told = |done: events::Done| EventDone {
+        at_seconds: done.at.as_secs_f64(),
+        what: done.what,
+        failed: done.failed,
+    };
+    done.into_iter().map(told).collect()
+}
+
+/// A run as it is watched.
+struct Watch<'a> {
+    run: &'a Run,
+    start: Instant,
+    collector: Collector,
+    gates: Vec<GateResult>,
+    ended: Ended,
+    aborted_by: Option<(String, Duration)>,
+    /// When those in flight are given up.
+    give_up: Option<Instant>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(run: &'a Run, start: Instant, workers: usize) -> Self {
+        Watch {
+            run,
+            start,
+            collector: Collector::new(start, workers),
+            gates: Vec::new(),
+            ended: Ended::Completed,
+            aborted_by: None,
+            give_up: None,
+        }
+    }
+
+    fn take(&mut self, delta: &Delta) {
+        self.collector.take(delta);
+        let (all, elapsed) = (&self.run.scenario.gates, self.start.elapsed());
+        if all.is_empty() {
+            return;
+        }
+        let measured = gates::Running {
+            recorder: &self.collector.total,
+            planned: self.run.count,
+            wall: elapsed,
+            scenario: &self.run.scenario,
+        };
+        self.gates = gates::results(all, &measured);
+        let failed = gates::to_abort(all, &self.gates, elapsed);
+        if let Some(failed) = failed.filter(|_| self.aborted_by.is_none() && !self.run.stop.drain.is_cancelled()) {
+            self.aborted_by = Some((self.gates[failed].gate.clone(), elapsed));
+            self.ended = Ended::EndedByGate;
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        self.run.stop.drain.cancel();
+        self.give_up = Some(instant() + self.run.scenario.limits.grace);
+    }
+
+    fn stop(&mut self, show: &Show<'_>) {
+        if self.run.stop.drain.is_cancelled() {
+            return self.abort();
+        }
+        self.ended = Ended::Interrupted;
+        self.drain();
+        show.output.talk("Stopping: no more arrivals; those in flight may finish. Once more to give up.");
+    }
+
+    fn abort(&mut self) {
+        self.run.stop.abort.cancel();
+        self.give_up = None;
+        if self.ended != Ended::EndedByGate {
+            self.ended = Ended::Aborted;
+        }
+    }
+
+    fn show(&self, show: &Show<'_>) {
+        let elapsed = self.start.elapsed();
+        let (cpu_share, starved_share) = self.collector.busy();
+        let glance = Glance {
+            elapsed,
+            planned: self.run.count,
+            planned_rate: self.run.schedule.rate(elapsed) / self.run.shard.count as f64,
+            total: &self.collector.total,
+            last: self.collector.last(),
+            in_flight: self.run.progress.in_flight(),
+            held: Progress::value(&self.run.progress.held),
+            cpu_share,
+            starved_share,
+            gates: &self.gates,
+        };
+        show.live.lock().unwrap_or_else(PoisonError::into_inner).show(&glance);
+        (show.watchers)(&glance);
+    }
+}
