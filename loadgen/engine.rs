@@ -99,24 +99,21 @@ pub struct Run {
 impl Run {
     /// How device `index` talks, and where to.
     fn target(&self, index: u64) -> &Target {
-        if self.targets.len() == 1 {
-            return &self.targets[0];
-        }
-        let place = self.scenario.fleet.shuffled(index);
-        let kind = self.scenario.device.mix.iter().position(|kind| kind.members.contains(&place));
+        let kind = if self.targets.len() == 1 { None } else { self.scenario.kind(index) };
         self.targets.get(kind.map_or(0, |kind| kind + 1)).unwrap_or(&self.targets[0])
     }
 }
 
 /// Whether a device ended as it was meant to; how a refusal is worded does not matter here.
 pub fn is_meant(fate: Fate, outcome: OutcomeKind) -> bool {
-    use OutcomeKind::{Assigned, Connected, Disabled, Refused};
+    use OutcomeKind::{Assigned, Connected, Disabled, Failed, Refused};
     match fate {
         Fate::Assigned => outcome == Assigned,
         Fate::Connected => outcome == Connected,
         Fate::Disabled => outcome == Disabled,
         Fate::Refused => outcome == Refused,
-        Fate::Open => matches!(outcome, Assigned | Refused | Disabled),
+        // A hub that is gone ends a registration as failed.
+        Fate::Open => matches!(outcome, Assigned | Refused | Disabled | Failed),
     }
 }
 

@@ -55,6 +55,11 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// Lets what is to go wrong begin to: windows of faults are counted from the start of the run.
+    pub fn begin_faults(&self, mock: &MockTarget, now: OffsetDateTime) {
+        self.mock.instance().registrar().faults.set(mock.faults.clone(), now);
+    }
+
     /// Who may change the mock.
     pub fn operator(&self) -> &Operator {
         &self.operator
@@ -88,8 +93,7 @@ pub async fn set(
                 .into(),
         );
     }
-    config.faults.clone_from(&mock.faults);
-    // The same scenario meets the same faults.
+    // The same scenario meets the same faults; they begin with the run, see `Stage::begin_faults`.
     config.fault_seed = Some(Seed::from_number(scenario.seed).child("faults"));
     let running = Server::spawn(config).await?;
     tell(format!("mock      listens on {} (MQTT) and {} (HTTPS)", running.mqtts(), running.https()));

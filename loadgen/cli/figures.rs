@@ -76,7 +76,7 @@ pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
         ..=0.0 => "0 %".to_owned(),
-        ..10.0 if percent.fract() != 0.0 => format!("{percent:.1} %"),
+        ..9.95 if percent.fract() != 0.0 => format!("{percent:.1} %"),
         _ => format!("{} %", grouped(percent.round() as u64)),
     }
 }

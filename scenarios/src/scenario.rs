@@ -63,10 +63,16 @@ impl Scenario {
         Ok(made)
     }
 
+    /// Which kind of the mix device `index` is of; `None` where it talks as `[device]` says.
+    pub fn kind(&self, index: u64) -> Option<usize> {
+        // In another order than factories are ranges of, or each factory would have its own kinds.
+        let place = self.fleet.shuffled(self.fleet.shuffled(index));
+        self.device.mix.iter().position(|kind| kind.members.contains(&place))
+    }
+
     /// How device `index` talks: a kind of the mix, or as `[device]` says.
     pub fn talk(&self, index: u64) -> &Talk {
-        let kind = self.device.mix.iter().position(|kind| kind.members.contains(&self.fleet.shuffled(index)));
-        kind.map_or(&self.device.talk, |kind| &self.device.mix[kind].talk)
+        self.kind(index).map_or(&self.device.talk, |kind| &self.device.mix[kind].talk)
     }
 }
 
@@ -150,7 +156,8 @@ pub enum Authority {
         intermediates: u8,
         /// The kind of key they have.
         key: KeyAlgorithm,
-        /// How long the issuing intermediate is valid from the start of the run; as long as the root where absent.
+        /// How long the issuing intermediate is valid, from when it is made just before the run: minting and setting up
+        /// count. Some years where absent.
         issuing_validity: Option<Duration>,
     },
     /// The user's own issuing CA.
@@ -204,7 +211,7 @@ pub struct Device {
 /// A part of the fleet that talks alike.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kind {
-    /// Its devices, as a range of [`Fleet::shuffled`].
+    /// Its devices, as a range of the fleet's order shuffled twice.
     pub members: std::ops::Range<u64>,
     /// How they talk.
     pub talk: Talk,

@@ -133,7 +133,7 @@ fn named(all: &[String], between: &str) -> String {
     let mut named = String::new();
     for (at, each) in all.iter().enumerate() {
         if at > 0 && named.len() + between.len() + each.len() > ROOM {
-            return format!("{named}{between}and {} more", all.len() - at);
+            return format!("{named}, and {} more", all.len() - at);
         }
         named.push_str(if at > 0 { between } else { "" });
         named.push_str(each);
@@ -170,17 +170,9 @@ fn load(load: &Load) -> String {
             };
             format!("closed: in flight {}", named(&stairs.iter().map(stair).collect::<Vec<_>>(), ", then "))
         }
-        Load::Open { stages, spacing, max_in_flight, when_full } => {
+        Load::Open { stages, spacing, .. } => {
             let poisson = if *spacing == Spacing::Poisson { ", at random" } else { "" };
-            let full = match when_full {
-                WhenFull::Wait => "later ones wait",
-                WhenFull::Shed => "further ones are shed",
-            };
-            format!(
-                "open: {}{poisson}; at most {} in flight, {full}",
-                named(&stages.iter().map(stage).collect::<Vec<_>>(), ", then "),
-                grouped(*max_in_flight as u64)
-            )
+            format!("open: {}{poisson}", named(&stages.iter().map(stage).collect::<Vec<_>>(), ", then "))
         }
     }
 }
@@ -216,11 +208,16 @@ fn arrivals(forecast: &Forecast) -> String {
 }
 
 fn in_flight(scenario: &Scenario, forecast: &Forecast) -> String {
+    let full = match scenario.load {
+        Load::Open { when_full: WhenFull::Wait, .. } => "; later ones wait for a slot",
+        Load::Open { when_full: WhenFull::Shed, .. } => "; further ones are shed",
+        Load::Closed { .. } => "",
+    };
     let held = scenario
         .device
         .hold
         .map(|hold| format!("; about {} held for {}", grouped(forecast.held), written(hold.lasts)));
-    format!("at most {}{}", grouped(forecast.in_flight), held.unwrap_or_default())
+    format!("at most {}{full}{}", grouped(forecast.in_flight), held.unwrap_or_default())
 }
 
 fn ports(forecast: &Forecast) -> String {
@@ -278,7 +275,7 @@ fn quota(scenario: &Scenario, quota: &QuotaUse) -> Vec<String> {
     let mut lines = vec![format!("{allowed}; the busiest minute has {}, {}", grouped(peak), percent(share))];
     if let Some((first, throttled)) = quota.throttled_from_seconds.zip(quota.throttled) {
         lines.push(format!(
-            "{real} throttles {} of {}, from {} on; if they ask again, all are through after {}",
+            "{real} throttles {} of {}, from {} on; with retries all are through after {}",
             grouped(throttled),
             grouped(quota.registrations),
             span(seconds(first)),

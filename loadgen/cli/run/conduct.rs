@@ -433,6 +433,9 @@ async fn perform(
     let since = (now(), instant());
     let (out, mut deltas) = mpsc::channel::<Delta>(workers * DELTAS);
     let played = run.clone();
+    if let (Witness::Embedded(stage), scenarios::Target::Mock(mock)) = (&scene.witness, &run.scenario.target) {
+        stage.begin_faults(mock, now());
+    }
     let playing = tokio::task::spawn_blocking(move || engine::play(&played, workers, &out));
     let start = run.started.subscribe().wait_for(Option::is_some).await.ok().and_then(|start| *start);
     let start = start.ok_or_else(|| Failure::unexpected("the run did not start"))?;

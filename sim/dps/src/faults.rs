@@ -587,7 +587,7 @@ mod tests {
         let (slow, quick) = (with(1, vec![paced(500.0, None)]), with(1, vec![paced(500.0, None)]));
         let last = |faults: &Faults, rate: u64| {
             let at = |n: u64| faults.at(REGISTER, "dev", START + Duration::from_micros(n * 1_000_000 / rate));
-            (0..rate * 10).map(|n| at(n).wait).last().expect("ten seconds of requests")
+            (0..rate * 10).fold(Duration::ZERO, |_, n| at(n).wait)
         };
         assert_eq!(last(&slow, 500), ms(0), "a rate it can keep up with");
         // One in 501 too many for ten seconds: ten turns, less what the last one came later.

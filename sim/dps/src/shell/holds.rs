@@ -212,19 +212,18 @@ mod tests {
         let holds = Arc::new(Holds::default());
         let start = clock::instant();
         // Shorter ones come after longer ones, and some after a while.
-        let held = (0..500_u64).map(|n| {
+        let mut held = tokio::task::JoinSet::new();
+        for n in 0..500_u64 {
             let (holds, time) = (holds.clone(), us(n * 7919 % 30_000));
-            tokio::spawn(async move {
+            held.spawn(async move {
                 holds.hold(start, time).await;
                 assert!(start.elapsed() >= time, "{time:?}");
                 let since = clock::instant();
                 holds.hold(since, time / 2).await;
                 assert!(since.elapsed() >= time / 2, "{time:?}");
-            })
-        });
-        for held in held.collect::<Vec<_>>() {
-            held.await.expect("held long enough");
+            });
         }
+        assert_eq!(held.join_all().await.len(), 500, "each held long enough");
         assert!(holds.shared.waiting().held.is_empty(), "nobody is left");
     }
 

@@ -328,7 +328,8 @@ mod tests {
             let mut webhooks = webhooks(PATIENT, false);
             webhooks.tls = verifying_by(roots).expect("a configuration").into();
             let (listener, port) = listener().await;
-            let acceptor = TlsAcceptor::from(Arc::new(server_config(&server, false).expect("a configuration")));
+            let acceptor =
+                TlsAcceptor::from(Arc::new(server_config(&server, false).expect("a configuration")));
             let serve = async {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 let Ok(stream) = acceptor.accept(stream).await else { return };
