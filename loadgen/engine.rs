@@ -7,6 +7,7 @@ use crate::collector::Delta;
 use crate::health::ThreadMeter;
 use crate::identities::Identities;
 use crate::journal;
+use crate::pacer::Pacer;
 use crate::plan::{Devices, Fate, ShardOf};
 use crate::recorder::{Ending, Recorder, is_success, kind};
 use reports::OutcomeKind;
@@ -178,6 +179,7 @@ struct Worker<'a> {
     recorder: Recorder,
     journal: Option<journal::Writer>,
     meter: ThreadMeter,
+    pacer: Pacer,
     out: &'a mpsc::Sender<Delta>,
     /// The second that the recorder is about.
     second: u64,
@@ -193,6 +195,13 @@ struct Ended {
     ready: Option<Instant>,
     attempt: Attempt,
     connection: Option<Connection>,
+}
+
+/// Why a wait is over.
+enum Woken {
+    Attempt(Result<Ended, JoinError>),
+    Held(Result<(u64, Held), JoinError>),
+    Otherwise,
 }
 
 /// What the loop does next.
@@ -212,6 +221,7 @@ impl<'a> Worker<'a> {
             recorder: Recorder::new(start),
             journal: run.journal.as_ref().map(|journal| journal.writer(number, start)),
             meter: ThreadMeter::new(),
+            pacer: Pacer::new(),
             attempts: JoinSet::new(),
             held: JoinSet::new(),
             in_flight: HashMap::new(),
@@ -380,13 +390,24 @@ impl<'a> Worker<'a> {
         let drain = self.run.stop.drain.clone();
         let next = self.start + Duration::from_secs(self.second + 1);
         let next = if self.journal.is_some() { next.min(self.journal_due) } else { next };
-        let stair = self.next_stair();
-        let until = [until, stair].into_iter().flatten().fold(next, Instant::min);
-        tokio::select! {
-            Some(joined) = self.attempts.join_next(), if !self.attempts.is_empty() => self.note(joined),
-            Some(joined) = self.held.join_next(), if !self.held.is_empty() => self.note_held(joined),
-            () = tokio::time::sleep_until(until.into()) => {}
-            () = drain.cancelled() => {}
+        let next = self.next_stair().map_or(next, |stair| stair.min(next));
+        let due = async {
+            match until {
+                Some(due) => self.pacer.until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        let what = tokio::select! {
+            Some(joined) = self.attempts.join_next(), if !self.attempts.is_empty() => Woken::Attempt(joined),
+            Some(joined) = self.held.join_next(), if !self.held.is_empty() => Woken::Held(joined),
+            () = due => Woken::Otherwise,
+            () = tokio::time::sleep_until(next.into()) => Woken::Otherwise,
+            () = drain.cancelled() => Woken::Otherwise,
+        };
+        match what {
+            Woken::Attempt(joined) => self.note(joined),
+            Woken::Held(joined) => self.note_held(joined),
+            Woken::Otherwise => {}
         }
     }
 

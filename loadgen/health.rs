@@ -149,7 +149,7 @@ const CLOCK_STEP_MS: u64 = 50;
 
 /// Says whether the generator was the limit.
 ///
-/// - Out of source ports, descriptors or room for the journal: limited.
+/// - Out of source ports or descriptors: limited. A journal without room is told: the record lacks nothing.
 /// - Open loads: limited when arrivals started later than they may (99th percentile of lateness, which does not count
 ///   waiting for a slot) and that is more than 5 % of the 99th percentile of the response time, or more than 250 ms. A
 ///   slow service leaves the generator idle, so it starts its arrivals in time; and where a response takes seconds, a few
@@ -198,9 +198,10 @@ fn shortages(facts: &HealthFacts, health: &mut Health) {
         ));
     }
     if facts.journal_lost > 0 {
-        health.limit(format!(
-            "The journal could not take {} outcomes: it is not a full account of the run. Write it to a faster disk or \
-             one with room, or do without it.",
+        // The record was not made from it, and lacks nothing.
+        health.findings.push(format!(
+            "The journal could not take {} outcomes, which the record has. Write it to a faster disk or one with room, or \
+             do without it.",
             facts.journal_lost
         ));
     }
@@ -262,9 +263,13 @@ fn processors(facts: &HealthFacts, seconds: &[WholeSecond], health: &mut Health)
         }
     }
     if let Some(starved) = health.starved_share.filter(|share| *share >= STARVED) {
+        let others = if facts.embedded {
+            "the system let others, the mock among them; that is part of the times."
+        } else {
+            "the system let others; that is part of the times. Stop what else runs on this machine."
+        };
         health.findings.push(format!(
-            "For {:.0} % of the time {threads} could have run and the system let others; that is part of the times. Stop \
-             what else runs on this machine.",
+            "For {:.0} % of the time {threads} could have run and {others}",
             starved * 100.0
         ));
     }
@@ -425,7 +430,7 @@ mod tests {
             (calm, false, 0),
             (HealthFacts { no_port: 3, ..calm }, true, 1),
             (HealthFacts { no_descriptor: 1, ..calm }, true, 1),
-            (HealthFacts { journal_lost: 1, ..calm }, true, 1),
+            (HealthFacts { journal_lost: 1, ..calm }, false, 1),
             (HealthFacts { no_port: 3, journal_lost: 1, ..calm }, true, 2),
             (HealthFacts { clock_step_ms: 50, ..calm }, false, 0),
             (HealthFacts { clock_step_ms: -51, ..calm }, false, 1),

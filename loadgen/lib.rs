@@ -4,7 +4,7 @@
 //!   files, the environment and the clock of the wall
 //! - [`plan`]: what a scenario comes to
 //! - `pkcs11`: keys that a token holds
-//! - [`engine`]: the run itself
+//! - [`engine`], [`pacer`]: the run itself; waking for an arrival on time
 //! - [`stage`]: the mock of a run, and the operator who sets it up
 //! - [`identities`]: devices' certificates and keys, made ahead of need
 //! - [`events`]: what the operator does while devices arrive
@@ -28,6 +28,7 @@ pub mod gates;
 pub mod health;
 pub mod identities;
 pub mod journal;
+pub mod pacer;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 pub mod plan;

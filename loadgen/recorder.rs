@@ -412,7 +412,29 @@ mod tests {
 
     fn attempt(start: Instant, from: u64, to: u64, outcome: Outcome) -> Attempt {
         let at = |ms| start + Duration::from_millis(ms);
-        Attempt { outcome, phases: Phases::default(), started: at(from), finished: at(to) }
+        Attempt {
+            outcome,
+            phases: Phases::default(),
+            started: at(from),
+            finished: at(to),
+            retries: sim_device::Retries { throttled: 1, ..sim_device::Retries::default() },
+            tls: None,
+        }
+    }
+
+    fn ending<'a>(attempt: &'a Attempt, due: Instant, id: &'a str) -> Ending<'a> {
+        Ending {
+            arrival: 0,
+            device: 0,
+            id,
+            due,
+            lateness: None,
+            outcome: &attempt.outcome,
+            attempt: Some(attempt),
+            defect: None,
+            expected: is_success(&attempt.outcome),
+            factory: 0,
+        }
     }
 
     fn assigned() -> Outcome {
@@ -427,7 +449,7 @@ mod tests {
     fn response_time_counts_from_when_the_device_was_due() {
         let start = sim_device::now();
         let mut recorder = Recorder::new(start);
-        recorder.finish(&attempt(start, 2000, 2010, assigned()), start, None, String::new);
+        recorder.end(&ending(&attempt(start, 2000, 2010, assigned()), start, "dev"));
         let within = |h: &Histogram<u64>, ms: u64| h.max().abs_diff(ms * 1_000_000) <= ms * 1_000;
         assert!(within(&recorder.clocks.service, 10));
         assert!(within(&recorder.clocks.response, 2010));
@@ -440,20 +462,34 @@ mod tests {
         let mut whole = Recorder::new(start);
         let mut parts = [Recorder::new(start), Recorder::new(start)];
         for (i, (from, to, outcome)) in all.into_iter().enumerate() {
-            let attempt = attempt(start, from, to, outcome);
+            let (attempt, id) = (attempt(start, from, to, outcome), format!("dev-{i}"));
             for recorder in [&mut whole, &mut parts[i % 2]] {
+                recorder.offered(start);
                 recorder.start(attempt.started);
-                recorder.finish(&attempt, start, None, || "dev".into());
+                recorder.end(&ending(&attempt, start, &id));
             }
         }
         let [mut joined, other] = parts;
         joined.add(&other);
-        joined.fill_in_flight();
-        whole.fill_in_flight();
-        assert_eq!(joined.outcomes, whole.outcomes);
+        assert_eq!((joined.outcomes, joined.unexpected), (whole.outcomes, 2));
+        assert_eq!((joined.retries, joined.retries.total()), (whole.retries, 4));
         assert_eq!(joined.reasons.len(), 1);
-        assert_eq!(joined.seconds, whole.seconds);
+        assert_eq!(joined.series(), whole.series());
         assert_eq!(joined.clocks.service, whole.clocks.service);
-        assert_eq!(whole.seconds.iter().map(|s| s.in_flight).collect::<Vec<_>>(), [2, 1, 0]);
+        assert_eq!(joined.device_set, whole.device_set);
+        assert_eq!(whole.series().iter().map(|s| s.in_flight).collect::<Vec<_>>(), [2, 1, 0]);
+    }
+
+    #[test]
+    fn the_set_of_devices_does_not_depend_on_their_order_and_tells_sets_apart() {
+        let start = sim_device::now();
+        let set = |ids: &[&str]| {
+            let mut recorder = Recorder::new(start);
+            ids.iter().for_each(|id| recorder.end(&ending(&attempt(start, 0, 1, assigned()), start, id)));
+            recorder.device_set
+        };
+        assert_eq!(set(&["a", "b", "c"]), set(&["c", "a", "b"]));
+        assert_ne!(set(&["a", "b", "c"]), set(&["a", "b", "d"]));
+        assert_ne!(set(&["a", "b"]), set(&["a", "b", "b"]));
     }
 }

@@ -84,20 +84,25 @@ fn unmerged(fault: &MergeFault, runs: &[PathBuf]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reports::{Outcomes, SCHEMA, Shard};
+    use reports::{Ended, Outcomes, SCHEMA, Shard};
     use std::fs;
     use std::path::Path;
 
-    const SMOKE: &str = scenarios::SHIPPED[0].1;
+    const SCENARIO: &str = scenarios::SHIPPED[0].1;
 
     fn shard(dir: &Path, index: u64, seed: u64) -> PathBuf {
         let record = Record {
             schema: SCHEMA.to_owned(),
             started_utc: "2026-07-01T10:00:00.0000000Z".to_owned(),
-            scenario: ScenarioText { file: "a.toml".into(), text: SMOKE.into(), ..ScenarioText::default() },
+            scenario: ScenarioText {
+                file: "a.toml".into(),
+                text: SCENARIO.into(),
+                ..ScenarioText::default()
+            },
             seed,
             shard: Some(Shard { index, count: 2 }),
             planned: 5,
+            ended: Ended::Completed,
             outcomes: Outcomes { shed: 5, ..Outcomes::default() },
             ..Record::default()
         };

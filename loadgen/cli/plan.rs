@@ -219,7 +219,9 @@ mod tests {
 
     #[test]
     fn a_plan_of_a_hard_storm_fits_forty_lines() {
-        let gates = "[[gate]]\nmetric = \"response_time.p99\"\nat_most = \"500ms\"\n".repeat(1);
+        let gates: String = ["p50", "p90", "p99", "p999", "max", "mean"]
+            .map(|of| format!("[[gate]]\nmetric = \"response_time.{of}\"\nat_most = \"500ms\"\n"))
+            .concat();
         let stages = "[[load.open.stage]]\nconstant = { rate = 100.0, lasts = \"10s\" }\n".repeat(30);
         let defects: String = ["time-leaf-expired", "cn-mismatch", "leaf-ca-true"]
             .iter()

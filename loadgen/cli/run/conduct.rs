@@ -188,7 +188,8 @@ pub(super) async fn play(
             workers: wanted.workers,
             no_port: faults(&total, ConnectFault::NoSourcePort),
             no_descriptor: faults(&total, ConnectFault::NoDescriptor),
-            ..HealthFacts::default()
+            descriptors,
+            source_addresses: header.source_addresses,
         },
         &total,
         &samples,
