@@ -85,6 +85,7 @@ pub async fn set(
     config.registrar.retry_after = mock.retry_after;
     config.registrar.assign_delay = mock.assign_delay;
     config.registrar.hubs = mock.hubs.iter().map(Hub::new).collect();
+    config.tickets = mock.tickets;
     if mock.profile == MockProfile::Azure {
         config.registrar.limits = Limits::documented();
     } else if make_room(&mut config.registrar.limits, scenario, devices) {

@@ -11,11 +11,17 @@
 
 #[path = "program/openssl.rs"]
 mod openssl;
+#[path = "program/played.rs"]
+mod played;
 #[path = "program/world.rs"]
 mod world;
 
 #[path = "program/bad_input.rs"]
 mod bad_input;
+#[path = "program/behaviour.rs"]
+mod behaviour;
+#[path = "program/capacity.rs"]
+mod capacity;
 #[path = "program/check.rs"]
 mod check;
 #[path = "program/contract.rs"]
@@ -30,12 +36,18 @@ mod explain;
 mod faults;
 #[path = "program/handshake.rs"]
 mod handshake;
+#[path = "program/health.rs"]
+mod health;
 #[path = "program/hostile.rs"]
 mod hostile;
 #[path = "program/interop.rs"]
 mod interop;
+#[path = "program/journal.rs"]
+mod journal;
 #[path = "program/kills.rs"]
 mod kills;
+#[path = "program/load.rs"]
+mod load;
 #[path = "program/management.rs"]
 mod management;
 #[path = "program/meter.rs"]
@@ -44,6 +56,8 @@ mod meter;
 mod minted;
 #[path = "program/pkcs11.rs"]
 mod pkcs11;
+#[path = "program/planning.rs"]
+mod planning;
 #[path = "program/possession.rs"]
 mod possession;
 #[path = "program/proofs.rs"]
@@ -54,6 +68,8 @@ mod refusals;
 mod roll_up;
 #[path = "program/semantics.rs"]
 mod semantics;
+#[path = "program/shards.rs"]
+mod shards;
 #[path = "program/state.rs"]
 mod state;
 #[path = "program/stop.rs"]

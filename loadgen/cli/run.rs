@@ -161,6 +161,13 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     } else {
         conduct(&script, args.shard, &access, &out, &show).await?
     };
+    #[cfg(feature = "otlp")]
+    if let Some(otlp) = otlp {
+        let lost = otlp.shutdown().await;
+        if lost > 0 {
+            output.warn(format_args!("{lost} exports did not reach the OpenTelemetry collector"));
+        }
+    }
     match record.to_json() {
         Ok(_) if !output.json => output.line(reports::summary(&record)),
         Ok(_) => output.json(&record),

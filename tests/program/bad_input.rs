@@ -23,7 +23,7 @@ fn mint(certificate: &str, key: &str, out: &str) -> String {
 
 /// Asserts the exit status, that the message names `thing`, and that `out` holds nothing.
 #[track_caller]
-fn fails(world: &World, finished: Finished, code: i32, thing: &str) {
+pub(crate) fn fails(world: &World, finished: Finished, code: i32, thing: &str) {
     let failed = finished.exits(code);
     assert!(failed.stderr.contains(thing), "`{thing}` is not named: {failed}");
     assert!(failed.stdout.is_empty(), "{failed}");

@@ -4,12 +4,16 @@ use crate::world::World;
 
 /// Commands and the words that their help must list.
 const CONTRACT: &[(&str, &str)] = &[
-    ("", "demo mint check explain mock ca group enrollment registration register run --quiet --version"),
+    (
+        "",
+        "demo mint check explain mock ca group enrollment registration register plan run merge report calibrate --quiet \
+         --version",
+    ),
     ("demo", "--devices --out --quiet"),
     (
         "mock",
         "--listen --mqtts-port --https-port --management-port --management-token-file --id-scope --profile azure unlimited \
-         chaos --faults --state --trust-root --name --server-cert --server-key --service-key --policy --no-auth \
+         chaos --registrations-per-minute --faults --state --trust-root --name --tickets --server-cert --server-key --service-key --policy --no-auth \
          --retry-after --assign-delay --hub --allocation-policy hashed geo-latency static --webhook-timeout --live \
          --knob --seed --json ROLLCALL_MANAGEMENT_TOKEN ROLLCALL_SERVICE_KEY",
     ),
@@ -84,7 +88,16 @@ const CONTRACT: &[(&str, &str)] = &[
          junit --json --list --host --port --id-scope --transport --tls --timeout --live --endpoint --trust-root",
     ),
     ("explain", "--json codes diagnostics defects verdicts knobs faults exits"),
-    ("run", "--set --shard --out --live --management-token-file --json ROLLCALL_MANAGEMENT_TOKEN"),
+    ("plan", "--set --shard --live --over-quota --json"),
+    (
+        "run",
+        "--set --shard --start-at --out --no-journal --find-capacity --from --up-to --trial --source-address --live \
+         --over-quota --progress auto view lines json none --metrics-port --management-token-file --json \
+         ROLLCALL_MANAGEMENT_TOKEN",
+    ),
+    ("merge", "--out --force --json"),
+    ("report", "--out --devices csv jsonl --force --json"),
+    ("calibrate", "--quick --out --json"),
 ];
 
 /// What every verb of the operator's lists besides, and so does each noun.

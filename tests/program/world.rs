@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -20,6 +21,31 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long a mock may take to say that it is ready.
 const READY: Duration = Duration::from_secs(30);
+
+/// Looks at something that is to become so, and the time between them: half a minute on a slow machine.
+const LOOKS: u32 = 1_500;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+/// Held by a test that reads times or fills the processors, so that no two of them disturb each other.
+static PROCESSORS: Mutex<()> = Mutex::new(());
+
+/// Waits for other tests that need the processors to themselves.
+pub(crate) fn processors() -> MutexGuard<'static, ()> {
+    PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks again and again until there is something.
+#[track_caller]
+pub(crate) fn awaited<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..LOOKS {
+        if let Some(found) = look() {
+            return found;
+        }
+        #[expect(clippy::disallowed_methods, reason = "another process is waited for, which tells nobody")]
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    panic!("waited in vain: {what}")
+}
 
 /// A directory that one test owns.
 pub(crate) struct World {
@@ -63,8 +89,14 @@ impl World {
     }
 
     pub(crate) fn program(&self, line: &str) -> Command {
-        let mut command = self.command(env!("CARGO_BIN_EXE_rollcall"));
-        command.args(line.split_whitespace());
+        self.program_under("", line)
+    }
+
+    /// The program started by another, as in `nice -n 5 rollcall ...`: `before` is what comes before it.
+    pub(crate) fn program_under(&self, before: &str, line: &str) -> Command {
+        let mut words = before.split_whitespace().chain([env!("CARGO_BIN_EXE_rollcall")]);
+        let mut command = self.command(words.next().expect("a program"));
+        command.args(words).args(line.split_whitespace());
         command
     }
 
@@ -152,6 +184,12 @@ impl Running {
         assert!(status.success(), "{kill}");
     }
 
+    /// What `kill -9` does, and a machine that loses its power.
+    pub(crate) fn kill(mut self) -> Finished {
+        self.child.kill().expect("killed");
+        self.finish()
+    }
+
     pub(crate) fn finish(self) -> Finished {
         self.finish_within(PATIENCE)
     }
@@ -232,13 +270,19 @@ impl<'w> Mock<'w> {
     }
 
     pub(crate) fn start_with(world: &'w World, more: &str) -> Self {
+        Self::start_under(world, "", more)
+    }
+
+    /// A mock started by another program, as in `taskset -c 1 rollcall mock ...`.
+    pub(crate) fn start_under(world: &'w World, before: &str, more: &str) -> Self {
         let trust_root = "mock-trust-root.pem";
         let talk = world.path("mock.stderr");
         let profile = if more.contains("--profile") { "" } else { "--profile unlimited" };
-        let mut command = world.program(&format!(
+        let line = format!(
             "mock --listen 127.0.0.1 --mqtts-port 0 --https-port 0 --management-port 0 {profile} \
              --trust-root {trust_root} --json {more}"
-        ));
+        );
+        let mut command = world.program_under(before, &line);
         command.stderr(File::create(&talk).expect("a file for the mock's talk"));
         // Each makes up its own.
         command.env_remove("ROLLCALL_MANAGEMENT_TOKEN");
@@ -421,12 +465,20 @@ impl Record {
         Record(serde_json::from_str(&text).unwrap_or_else(|e| panic!("run.json is no JSON: {e}\n{text}")))
     }
 
+    /// What stands at this place.
     #[track_caller]
-    fn number(&self, pointer: &str) -> u64 {
-        self.0
-            .pointer(pointer)
-            .and_then(Value::as_u64)
-            .unwrap_or_else(|| panic!("no number at {pointer}: {}", self.0))
+    pub(crate) fn at(&self, pointer: &str) -> &Value {
+        self.0.pointer(pointer).unwrap_or_else(|| panic!("nothing at {pointer}: {}", self.0))
+    }
+
+    #[track_caller]
+    pub(crate) fn number(&self, pointer: &str) -> u64 {
+        self.at(pointer).as_u64().unwrap_or_else(|| panic!("no number at {pointer}: {}", self.0))
+    }
+
+    #[track_caller]
+    pub(crate) fn list(&self, pointer: &str) -> &[Value] {
+        self.at(pointer).as_array().unwrap_or_else(|| panic!("no list at {pointer}: {}", self.0))
     }
 
     pub(crate) fn planned(&self) -> u64 {

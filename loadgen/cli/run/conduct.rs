@@ -9,6 +9,7 @@ use crate::collector::{Collector, Delta, Glance};
 use crate::engine::{self, Progress, Run, Stop};
 use crate::events;
 use crate::exit::Failure;
+use crate::forecast::SPARE_DESCRIPTORS;
 use crate::gates;
 use crate::health::{self, HealthFacts};
 use crate::identities::{Identities, Wanted};
@@ -25,8 +26,6 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 
-/// Descriptors a process needs beside its connections.
-const SPARE_DESCRIPTORS: u64 = 100;
 /// Deltas that may wait for the collector, for each worker.
 const DELTAS: usize = 4;
 
@@ -480,7 +479,10 @@ async fn perform(
 /// What the operator does meanwhile; only an embedded mock is the run's to change.
 async fn happen(run: &Run, scene: &Scene, start: Instant, show: &Show<'_>) -> Vec<EventDone> {
     let Witness::Embedded(stage) = &scene.witness else { return Vec::new() };
-    let done = events::play(&run.scenario.events, stage, start, &run.stop.drain, show.narrate).await;
+    let tell = |line: String| {
+        show.live.lock().unwrap_or_else(PoisonError::into_inner).say(show.output, &line);
+    };
+    let done = events::play(&run.scenario.events, stage, start, &run.stop.drain, &tell).await;
     let told = |done: events::Done| EventDone {
         at_seconds: done.at.as_secs_f64(),
         what: done.what,
@@ -546,7 +548,8 @@ impl<'a> Watch<'a> {
         }
         self.ended = Ended::Interrupted;
         self.drain();
-        show.output.talk("Stopping: no more arrivals; those in flight may finish. Once more to give up.");
+        let live = show.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.say(show.output, "Stopping: no more arrivals; those in flight may finish. Once more to give up.");
     }
 
     fn abort(&mut self) {

@@ -291,7 +291,7 @@ impl Run<'_> {
         Ok(Channel::Mqtt(channel))
     }
 
-    async fn secure(&mut self) -> Result<TlsStream, Failure> {
+    async fn secure(&mut self) -> Result<Box<TlsStream>, Failure> {
         let tcp = self.connect().await?;
         let begun = self.enter(Phase::Tls);
         let config = device_config(&self.target.tls, self.device);

@@ -28,7 +28,7 @@ pub(crate) struct HttpsChannel {
 
 impl HttpsChannel {
     /// Readies the connection; nothing is sent yet.
-    pub(crate) async fn open(run: &mut Run<'_>, stream: TlsStream) -> Result<Self, Failure> {
+    pub(crate) async fn open(run: &mut Run<'_>, stream: Box<TlsStream>) -> Result<Self, Failure> {
         let stream = TokioIo::new(TlsBytes::from(stream));
         let (sender, connection) = handshake(stream).await.map_err(|e| failed(run, &e))?;
         let mut driver = JoinSet::new();

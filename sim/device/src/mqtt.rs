@@ -44,12 +44,12 @@ pub(crate) struct MqttChannel {
 
 impl MqttChannel {
     /// CONNECT over TLS.
-    pub(crate) async fn open(run: &mut Run<'_>, stream: TlsStream) -> Result<Self, Failure> {
+    pub(crate) async fn open(run: &mut Run<'_>, stream: Box<TlsStream>) -> Result<Self, Failure> {
         Self::greet(run, Carrier::Tls(stream)).await
     }
 
     /// The WebSocket upgrade, then CONNECT.
-    pub(crate) async fn open_ws(run: &mut Run<'_>, stream: TlsStream) -> Result<Self, Failure> {
+    pub(crate) async fn open_ws(run: &mut Run<'_>, stream: Box<TlsStream>) -> Result<Self, Failure> {
         let begun = run.enter(Phase::Upgrade);
         let socket = run.within(pin!(WebSocket::upgrade(run, stream))).await?;
         run.leave(begun);

@@ -10,7 +10,8 @@ pub enum Phase {
     Dns,
     /// TCP connect.
     Tcp,
-    /// TLS handshake, as the client sees it: with TLS 1.3 the server judges the client's certificate after that.
+    /// TLS handshake, as the client sees it: with TLS 1.3 the server judges the client's certificate after that, and
+    /// this program's own flavour sends its last flight along with what it says next.
     Tls,
     /// WebSocket upgrade; absent for other transports.
     Upgrade,

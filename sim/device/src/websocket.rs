@@ -21,7 +21,7 @@ pub(crate) struct WebSocket(WebSocketStream<TlsBytes>);
 
 impl WebSocket {
     /// Upgrades a TLS stream.
-    pub(crate) async fn upgrade(run: &Run<'_>, stream: TlsStream) -> Result<Self, Failure> {
+    pub(crate) async fn upgrade(run: &Run<'_>, stream: Box<TlsStream>) -> Result<Self, Failure> {
         let manners = run.manners();
         let (host, port) = (&run.target.host, run.target.port);
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };

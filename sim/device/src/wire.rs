@@ -24,7 +24,7 @@ pub(crate) enum WireFault {
 
 /// What carries MQTT.
 pub(crate) enum Carrier {
-    Tls(TlsStream),
+    Tls(Box<TlsStream>),
     WebSocket(Box<WebSocket>),
 }
 

@@ -45,15 +45,17 @@ enum Stage {
 }
 
 impl TlsStream {
-    /// Shakes hands. The last flight of TLS 1.3 is left to travel with the first write if `coalesces`.
+    /// Shakes hands. The last flight of TLS 1.3 is left to travel with the first write if `coalesces`. Boxed from the
+    /// start: it is a kilobyte, and passed on from hand to hand.
     pub(crate) async fn shake_hands(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
         io: TcpStream,
         coalesces: bool,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Box<Self>> {
         let tls = UnbufferedClientConnection::new(config, name).map_err(broken)?;
-        let mut stream = TlsStream { io, tls, incoming: Vec::new(), outgoing: Vec::new(), ended: false };
+        let mut stream =
+            Box::new(TlsStream { io, tls, incoming: Vec::new(), outgoing: Vec::new(), ended: false });
         poll_fn(|cx| stream.poll_handshake(cx)).await?;
         if !coalesces {
             stream.flush().await?;
@@ -272,12 +274,12 @@ fn room(
 
 /// A TLS connection as other protocols' libraries want one: bytes that were decrypted and not taken wait here.
 pub(crate) struct TlsBytes {
-    stream: TlsStream,
+    stream: Box<TlsStream>,
     plain: BytesMut,
 }
 
-impl From<TlsStream> for TlsBytes {
-    fn from(stream: TlsStream) -> Self {
+impl From<Box<TlsStream>> for TlsBytes {
+    fn from(stream: Box<TlsStream>) -> Self {
         TlsBytes { stream, plain: BytesMut::new() }
     }
 }
