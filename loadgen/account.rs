@@ -7,9 +7,9 @@ use crate::plan::{Devices, Expected, Fate, ShardOf};
 use crate::recorder::{Clocks, ReasonKey, Recorder};
 use hdrhistogram::Histogram;
 use reports::{
-    Certificates, Check, Ended, EventDone, Expectations, Generator, Host, Issuer, KeyCount, Ledger, OutcomeKind,
-    PhaseStats, Reason, Record, RollUp, SCHEMA, ScenarioText, Second, Shard, Throughput, TlsCount, Verdict,
-    VerdictKind,
+    Certificates, Check, Ended, EventDone, Expectations, Generator, Host, Issuer, KeyCount, Ledger,
+    OutcomeKind, PhaseStats, Reason, Record, RollUp, SCHEMA, ScenarioText, Second, Shard, Throughput,
+    TlsCount, Verdict, VerdictKind,
 };
 use scenarios::{GeneratorLimit, Scenario};
 use sim_device::Phase;
@@ -152,7 +152,9 @@ fn tls(total: &Recorder) -> Vec<TlsCount> {
         count,
     });
     let mut counted: Vec<_> = counted.collect();
-    counted.sort_by(|a, b| (b.count, &a.version, &a.suite, &a.group).cmp(&(a.count, &b.version, &b.suite, &b.group)));
+    counted.sort_by(|a, b| {
+        (b.count, &a.version, &a.suite, &a.group).cmp(&(a.count, &b.version, &b.suite, &b.group))
+    });
     counted
 }
 
@@ -207,12 +209,7 @@ fn roll_up(
     ledger: Option<&LedgerSnapshot>,
     expected: &[Expected],
 ) -> Vec<RollUp> {
-    let split = |path: &[String]| match path.split_first() {
-        Some((root, rest)) => (root.clone(), rest.to_vec()),
-        // An individual enrollment goes by the leaf, and no CA has a say.
-        None if facts.devices.is_minted() => ("(device certificate)".to_owned(), Vec::new()),
-        None => ("(chains from files)".to_owned(), Vec::new()),
-    };
+    let split = |path: &[String]| split(path, facts.devices.is_minted());
     if let Some(ledger) = ledger {
         let ways = ledger.roll_up.iter().map(|way| {
             let (root, path) = split(&way.path);
@@ -225,7 +222,7 @@ fn roll_up(
                 actual: way.count,
             }
         });
-        return ways.chain(nobody_came(facts, ledger, expected, &split)).collect();
+        return ways.chain(nobody_came(facts, ledger, expected)).collect();
     }
     let paths = facts.devices.paths();
     let path = if paths.len() == 1 { paths[0].path.as_slice() } else { &[] };
@@ -240,6 +237,16 @@ fn roll_up(
         RollUp { root, path: rest, group, hub: hub.clone(), expected: one.then_some(assigned), actual }
     });
     ways.collect()
+}
+
+/// The root and what is below it.
+fn split(path: &[String], minted: bool) -> (String, Vec<String>) {
+    match path.split_first() {
+        Some((root, rest)) => (root.clone(), rest.to_vec()),
+        // An individual enrollment goes by the leaf, and no CA has a say.
+        None if minted => ("(device certificate)".to_owned(), Vec::new()),
+        None => ("(chains from files)".to_owned(), Vec::new()),
+    }
 }
 
 /// The group that a factory's devices are meant to come in by; of the only authority, the group of the run.
@@ -261,23 +268,16 @@ fn expected_by(
         && facts.devices.defects.kinds().any(|defect| defect_fate(facts, defect) == Fate::Assigned);
     let alone = ledger.roll_up.len() == 1 && expected.len() == 1;
     let found = if alone { expected.first() } else { expected.iter().find(of_group) };
-    found
-        .filter(|e| ways == 1 && e.open == 0 && !bad_ones_come_elsewhere)
-        .map(|e| e.assigned)
+    found.filter(|e| ways == 1 && e.open == 0 && !bad_ones_come_elsewhere).map(|e| e.assigned)
 }
 
 /// Factories whose devices were to come in, and none did.
-fn nobody_came(
-    facts: &Facts<'_>,
-    ledger: &LedgerSnapshot,
-    expected: &[Expected],
-    split: &dyn Fn(&[String]) -> (String, Vec<String>),
-) -> Vec<RollUp> {
+fn nobody_came(facts: &Facts<'_>, ledger: &LedgerSnapshot, expected: &[Expected]) -> Vec<RollUp> {
     let paths = facts.devices.paths();
     let missing = expected.iter().filter_map(|e| {
         let group = group_of(facts, e.factory)?;
         let came = ledger.roll_up.iter().any(|way| way.group == group);
-        let (root, path) = split(&paths.get(e.factory)?.path);
+        let (root, path) = split(&paths.get(e.factory)?.path, facts.devices.is_minted());
         let expected = (e.open == 0).then_some(e.assigned);
         (!came && e.assigned + e.open > 0).then(|| RollUp {
             root,
@@ -405,12 +405,15 @@ fn explain(facts: &Facts<'_>, key: &ReasonKey, trace: Option<&RefusalTrace>) -> 
             "the connection broke in the middle of the conversation",
             "Look at what the service and the network between were doing; a device would try again.",
         ),
-        OutcomeKind::Shed => {
-            ("no slot was free when the device was due, or the device was still busy with its turn before", "Raise max_in_flight, or lower the rate.")
-        }
+        OutcomeKind::Shed => (
+            "no slot was free when the device was due, or the device was still busy with its turn before",
+            "Raise max_in_flight, or lower the rate.",
+        ),
         OutcomeKind::Interrupted => ("the run was stopped", "Run it again."),
         OutcomeKind::Assigned => ("a bad device was let in", "Find out which check the service left out."),
-        OutcomeKind::Connected => ("the device was connected, which it was not to be", "Find out who let it in."),
+        OutcomeKind::Connected => {
+            ("the device was connected, which it was not to be", "Find out who let it in.")
+        }
         OutcomeKind::Failed if key.code.is_some_and(|code| code >= 500_000) => (
             "the service answered with server errors until the time for the attempt was up",
             "Look at the service's health; a device would back off and try again.",

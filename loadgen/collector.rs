@@ -117,8 +117,10 @@ impl Collector {
     fn close_one(&mut self) {
         if let Some((second, (_, recorder))) = self.open.pop_first() {
             let clocks = &recorder.clocks;
-            let times =
-                Percentiles { service: percentiles(&clocks.service), response: percentiles(&clocks.response) };
+            let times = Percentiles {
+                service: percentiles(&clocks.service),
+                response: percentiles(&clocks.response),
+            };
             self.closed.insert(second, times);
         }
     }

@@ -138,7 +138,8 @@ pub fn play(run: &Arc<Run>, workers: usize, out: &mpsc::Sender<Delta>) {
         ready.wait();
         let start = *started.get_or_init(sim_device::now);
         run.started.send_if_modified(|known| known.replace(start).is_none());
-        let mut worker = Worker::new(run.clone(), ShardOf { index: worker as u64, count: workers as u64 }, start, out);
+        let mut worker =
+            Worker::new(run.clone(), ShardOf { index: worker as u64, count: workers as u64 }, start, out);
         worker.run();
         worker.hand_over_the_rest();
     };
@@ -198,6 +199,7 @@ struct Ended {
 }
 
 /// Why a wait is over.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is gone at once")]
 enum Woken {
     Attempt(Result<Ended, JoinError>),
     Held(Result<(u64, Held), JoinError>),
@@ -221,7 +223,7 @@ impl<'a> Worker<'a> {
             recorder: Recorder::new(start),
             journal: run.journal.as_ref().map(|journal| journal.writer(number, start)),
             meter: ThreadMeter::new(),
-            pacer: Pacer::new(),
+            pacer: Pacer::start(),
             attempts: JoinSet::new(),
             held: JoinSet::new(),
             in_flight: HashMap::new(),
@@ -316,7 +318,8 @@ impl<'a> Worker<'a> {
         self.recorder.offered(due);
         let identity = self.run.identities.take(&self.run.devices, self.me, index, self.run.shard);
         let Ok(identity) = identity else {
-            let outcome = Outcome::ProtocolError { phase: Phase::Tls, what: "the device could not be minted" };
+            let outcome =
+                Outcome::ProtocolError { phase: Phase::Tls, what: "the device could not be minted" };
             return self.end(arrival, due, None, &outcome, None);
         };
         let now = sim_device::now();

@@ -268,10 +268,9 @@ fn processors(facts: &HealthFacts, seconds: &[WholeSecond], health: &mut Health)
         } else {
             "the system let others; that is part of the times. Stop what else runs on this machine."
         };
-        health.findings.push(format!(
-            "For {:.0} % of the time {threads} could have run and {others}",
-            starved * 100.0
-        ));
+        health
+            .findings
+            .push(format!("For {:.0} % of the time {threads} could have run and {others}", starved * 100.0));
     }
 }
 

@@ -61,7 +61,11 @@ impl Identities {
     ///
     /// # Errors
     /// When a device cannot be made, or was to be read and cannot be.
-    pub fn prepare(devices: &Arc<Devices>, wanted: Wanted, tell: &(dyn Fn(u64) + Sync)) -> Result<Self, Failure> {
+    pub fn prepare(
+        devices: &Arc<Devices>,
+        wanted: Wanted,
+        tell: &(dyn Fn(u64) + Sync),
+    ) -> Result<Self, Failure> {
         if wanted.here() <= AHEAD {
             let made = Made::All(every(devices, wanted, tell)?);
             return Ok(Identities { made, meanwhile: Arc::default(), makers: Vec::new() });
@@ -111,7 +115,8 @@ impl Identities {
             }
             Made::Next(next) => {
                 let mine = usize::try_from(worker.index).ok().and_then(|worker| next.get(worker));
-                let made = mine.and_then(|next| next.lock().unwrap_or_else(PoisonError::into_inner).recv().ok());
+                let made =
+                    mine.and_then(|next| next.lock().unwrap_or_else(PoisonError::into_inner).recv().ok());
                 made.unwrap_or_else(|| devices.device(index))
             }
         }
@@ -197,7 +202,11 @@ impl Maker {
 }
 
 /// Every device of this process, on all cores.
-fn every(devices: &Devices, wanted: Wanted, tell: &(dyn Fn(u64) + Sync)) -> Result<Vec<DeviceIdentity>, Failure> {
+fn every(
+    devices: &Devices,
+    wanted: Wanted,
+    tell: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<DeviceIdentity>, Failure> {
     const BATCH: usize = 64;
     let count = usize::try_from(wanted.here()).unwrap_or(usize::MAX);
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));

@@ -25,11 +25,12 @@ pub struct Pacer {
 
 impl Pacer {
     /// Starts the thread. Where the system has none, the runtime's timer has to do.
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         let (alarms, moments) = sync_channel(AHEAD);
         let ring = Arc::new(Notify::new());
         let bell = ring.clone();
-        let thread = std::thread::Builder::new().name("pacer".to_owned()).spawn(move || tick(&moments, &bell));
+        let thread =
+            std::thread::Builder::new().name("pacer".to_owned()).spawn(move || tick(&moments, &bell));
         let thread = thread.ok();
         let alarms = thread.is_some().then_some(alarms);
         Pacer { alarms, ring, thread, set: None }
@@ -67,7 +68,8 @@ fn tick(moments: &Receiver<Instant>, bell: &Notify) {
     let Ok(mut moment) = moments.recv() else { return };
     loop {
         let left = moment.saturating_duration_since(sim_device::now());
-        let next = if left > Duration::ZERO { moments.recv_timeout(left) } else { Err(RecvTimeoutError::Timeout) };
+        let next =
+            if left > Duration::ZERO { moments.recv_timeout(left) } else { Err(RecvTimeoutError::Timeout) };
         moment = match next {
             Ok(other) => other,
             Err(RecvTimeoutError::Disconnected) => return,
@@ -88,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_never_rings_early_and_forgets_what_was_given_up() {
-        let mut pacer = Pacer::new();
+        let mut pacer = Pacer::start();
         let start = sim_device::now();
         let far = start + Duration::from_secs(3600);
         let waited = tokio::time::timeout(Duration::from_millis(5), pacer.until(far)).await;

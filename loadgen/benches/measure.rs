@@ -17,12 +17,20 @@ fn attempt(start: Instant) -> Attempt {
     let phases = [Phase::Tcp, Phase::Tls, Phase::Connect, Phase::Subscribe, Phase::Register, Phase::Poll];
     let took = |phase: &Phase| (*phase, Duration::from_micros(100 + 37 * *phase as u64));
     Attempt {
-        outcome: Outcome::Assigned(Assignment { hub: "hub-1.azure-devices.net".into(), device_id: "device".into() }),
+        outcome: Outcome::Assigned(Assignment {
+            hub: "hub-1.azure-devices.net".into(),
+            device_id: "device".into(),
+        }),
         phases: Phases::from_iter(phases.iter().map(took)),
         started: start + Duration::from_millis(3),
         finished: start + Duration::from_millis(5),
         retries: Retries::default(),
-        tls: Some(TlsFacts { version: "1.3", suite: "TLS_AES_128_GCM_SHA256", group: "x25519", resumed: false }),
+        tls: Some(TlsFacts {
+            version: "1.3",
+            suite: "TLS_AES_128_GCM_SHA256",
+            group: "x25519",
+            resumed: false,
+        }),
     }
 }
 

@@ -1,14 +1,13 @@
 //! `rollcall merge`: one record from the records of a run's shards.
 
-use super::report::{read_record, refuse_existing, write_record};
-use super::run::{Script, exit_of};
+use super::report::{read_record, refuse_existing};
+use super::run::{Script, exit_of, write};
 use crate::account;
 use crate::cli::create_dir;
 use crate::cli::output::Output;
 use crate::exit::{Exit, Failure};
 use clap::Args;
-use reports::{MergeFault, Record, ScenarioText};
-use scenarios::{Override, Scenario};
+use reports::{MergeFault, Record};
 use std::path::PathBuf;
 
 /// `rollcall merge`.
@@ -41,10 +40,10 @@ pub fn run(args: &MergeArgs, output: Output) -> Result<Exit, Failure> {
     refuse_existing(&args.out, args.force)?;
     let mut record = reports::merge(&records).map_err(|fault| unmerged(&fault, &args.runs))?;
     record.command = std::env::args().collect();
-    let scenario = scenario(&record.scenario)?;
+    let scenario = Script::again(&record.scenario, PathBuf::new())?.scenario;
     account::judge(&mut record, &scenario);
     create_dir(&args.out)?;
-    write_record(&record, &args.out)?;
+    write(&record, &args.out)?;
     show(&record, output);
     output.talk(format_args!("Record: {}", args.out.join("run.json").display()));
     output.talk(format_args!("Page:   {}", args.out.join("run.html").display()));
@@ -54,13 +53,6 @@ pub fn run(args: &MergeArgs, output: Output) -> Result<Exit, Failure> {
 fn show(record: &Record, output: Output) {
     output.line(reports::summary(record).trim_end());
     output.json(record);
-}
-
-/// The scenario that a record was made from.
-fn scenario(text: &ScenarioText) -> Result<Scenario, Failure> {
-    let overrides = text.overrides.iter().map(|given| Override::parse(given)).collect::<Result<Vec<_>, _>>();
-    let overrides = overrides.map_err(|fault| Failure::usage(format!("cannot merge: {fault}")))?;
-    Script::from_text(&text.file, text.text.clone(), &overrides, PathBuf::new()).map(|script| script.scenario)
 }
 
 fn unmerged(fault: &MergeFault, runs: &[PathBuf]) -> Failure {
@@ -94,10 +86,10 @@ mod tests {
         let record = Record {
             schema: SCHEMA.to_owned(),
             started_utc: "2026-07-01T10:00:00.0000000Z".to_owned(),
-            scenario: ScenarioText {
+            scenario: reports::ScenarioText {
                 file: "a.toml".into(),
                 text: SCENARIO.into(),
-                ..ScenarioText::default()
+                ..reports::ScenarioText::default()
             },
             seed,
             shard: Some(Shard { index, count: 2 }),

@@ -2,9 +2,9 @@
 
 mod devices;
 
-use super::run::{JOURNAL, exit_of, rebuild};
+use super::run::{JOURNAL, exit_of, rebuild, write, write_page};
 use crate::cli::output::Output;
-use crate::cli::{create_dir, read_file, write_file};
+use crate::cli::{create_dir, read_file};
 use crate::exit::{Exit, Failure};
 use crate::journal;
 use clap::Args;
@@ -57,7 +57,7 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<Exit, Failure> {
             // Beside the record, only the page is new.
             if args.out.is_some() {
                 refuse_existing(&out, args.force)?;
-                write_record(&record, &out)?;
+                write(&record, &out)?;
             } else {
                 write_page(&record, &out)?;
             }
@@ -72,7 +72,7 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<Exit, Failure> {
             }
             let record = rebuild(replayed)?;
             create_dir(&out)?;
-            write_record(&record, &out)?;
+            write(&record, &out)?;
             shown(&record, &out, output);
             output.talk(format_args!("Record: {}", out.join("run.json").display()));
             Ok(exit_of(&record))
@@ -169,17 +169,6 @@ pub(super) fn refuse_existing(out: &Path, force: bool) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When they cannot be made or written.
-pub(super) fn write_record(record: &Record, out: &Path) -> Result<(), Failure> {
-    let json = record.to_json().map_err(Failure::unexpected)?;
-    write_file(&out.join("run.json"), json.as_bytes(), false)?;
-    write_page(record, out)
-}
-
-fn write_page(record: &Record, out: &Path) -> Result<(), Failure> {
-    let page = reports::page(record).map_err(Failure::unexpected)?;
-    write_file(&out.join("run.html"), page.as_bytes(), false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

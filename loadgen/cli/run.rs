@@ -5,7 +5,7 @@ mod scene;
 mod script;
 
 pub use conduct::{JOURNAL, conduct, rebuild};
-pub(crate) use conduct::raise_descriptors;
+pub(crate) use conduct::{raise_descriptors, write, write_page};
 pub use script::Script;
 
 use super::live::Live;
@@ -126,7 +126,8 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
 pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     let output = Output { json: args.json, ..output };
     let script = Script::load(&args.scenario, &args.set)?;
-    let out = args.out.clone().unwrap_or_else(|| Path::new("rollcall-results").join(slug(&script.scenario.name)));
+    let out =
+        args.out.clone().unwrap_or_else(|| Path::new("rollcall-results").join(slug(&script.scenario.name)));
     let access = access(&args)?;
     let schedule = script.schedule()?;
     if !args.find_capacity {
@@ -179,15 +180,14 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
 }
 
 fn access(args: &RunArgs) -> Result<Access, Failure> {
-    let token = args.management_token_file.as_ref().map(|secret| secret.read("management token")).transpose()?;
+    let token =
+        args.management_token_file.as_ref().map(|secret| secret.read("management token")).transpose()?;
     let sources: Vec<IpAddr> = args.source_address.iter().flatten().copied().collect();
     let sources = (!sources.is_empty()).then(|| Arc::new(Sources::new(sources)));
-    if let Some(sources) = &sources {
-        if let Some(missing) = sources.check() {
-            let fault = format!("cannot connect from {missing}: this machine does not have that address");
-            return Err(Failure::usage(fault)
-                .advise("Name addresses that this machine has; on Linux every one of 127.0.0.0/8 is."));
-        }
+    if let Some(missing) = sources.as_ref().and_then(|sources| sources.check()) {
+        let fault = format!("cannot connect from {missing}: this machine does not have that address");
+        return Err(Failure::usage(fault)
+            .advise("Name addresses that this machine has; on Linux every one of 127.0.0.0/8 is."));
     }
     Ok(Access {
         live: args.live,

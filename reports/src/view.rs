@@ -517,7 +517,8 @@ pub(crate) mod tests {
             let record = Record { gates: vec![gate("m", unit, measured, most)], ..Record::default() };
             assert_eq!(gates(&record).rows[0][1..], row);
         }
-        let two = GateResult { at_least: Some(0.5), aborted_at: Some(12.0), ..gate("two", "s", Some(2.0), 1.0) };
+        let two =
+            GateResult { at_least: Some(0.5), aborted_at: Some(12.0), ..gate("two", "s", Some(2.0), 1.0) };
         let record = Record { gates: vec![gate("one", "s", Some(0.1), 1.0), two], ..Record::default() };
         let row = &gates(&record).rows[0];
         assert_eq!(

@@ -95,7 +95,11 @@ fn devices_that_are_held_when_the_service_dies_are_counted_as_dropped_and_the_ru
     let record = crate::world::Record::read(&world, "out");
     assert_eq!((record.planned(), record.assigned()), (12, 12), "{told}");
     let held = record.at("/held");
-    assert_eq!((&held["devices"], &held["dropped"], &held["kept"]), (&json!(12), &json!(12), &json!(0)), "{told}");
+    assert_eq!(
+        (&held["devices"], &held["dropped"], &held["kept"]),
+        (&json!(12), &json!(12), &json!(0)),
+        "{told}"
+    );
 }
 
 /// Thirty devices at once, at a service that throttles everybody for the first two seconds.
@@ -135,7 +139,11 @@ fn who_never_retries_stays_out_and_who_retries_at_once_asks_far_more_often_than_
     for played in [&backoff, &naive] {
         let retries = played.record.at("/retries");
         assert_eq!(played.record.assigned(), 30);
-        assert_eq!(retries["throttled"], *played.record.at("/ledger/throttled"), "each 429 was followed by a retry");
+        assert_eq!(
+            retries["throttled"],
+            *played.record.at("/ledger/throttled"),
+            "each 429 was followed by a retry"
+        );
         for other in ["server_error", "connection", "timeout"] {
             assert_eq!(retries[other], 0, "{retries}");
         }
@@ -236,7 +244,8 @@ in_flight = 20
 #[test]
 fn a_phase_that_takes_longer_than_it_may_ends_the_attempt_in_that_phase() {
     let world = World::new();
-    for (phase, point) in [("tls", "tls"), ("connect", "connect"), ("register", "register"), ("poll", "poll")] {
+    for (phase, point) in [("tls", "tls"), ("connect", "connect"), ("register", "register"), ("poll", "poll")]
+    {
         let rest = format!(
             r#"[limits.phase_timeouts]
 {phase} = "300ms"
@@ -254,7 +263,11 @@ in_flight = 15
         let played = play(&world, phase, &scenario("devices = 30", &rest)).exits(99);
         assert_eq!(played.count("/outcomes/timed_out"), 30, "{phase}");
         for reason in played.record.reasons() {
-            assert_eq!((&reason["outcome"], &reason["phase"]), (&json!("timed_out"), &json!(phase)), "{reason}");
+            assert_eq!(
+                (&reason["outcome"], &reason["phase"]),
+                (&json!("timed_out"), &json!(phase)),
+                "{reason}"
+            );
         }
         let wall = played.record.at("/wall_seconds").as_f64().expect("a time");
         // Two batches of 300 ms; the attempt would have had 15 s.
@@ -359,7 +372,11 @@ fn the_devices_of_two_factories_roll_up_to_the_root_and_the_group_of_their_own()
     assert_eq!(ways.len(), 2, "{ways:?}");
     for (group, devices) in [("line-a", 20), ("line-b", 60)] {
         let way = ways.iter().find(|way| way["group"] == group).unwrap_or_else(|| panic!("{ways:?}"));
-        assert_eq!((way["expected"].as_u64(), way["actual"].as_u64()), (Some(devices), Some(devices)), "{way}");
+        assert_eq!(
+            (way["expected"].as_u64(), way["actual"].as_u64()),
+            (Some(devices), Some(devices)),
+            "{way}"
+        );
     }
     assert_ne!(ways[0]["root"], ways[1]["root"]);
     assert_ne!(ways[0]["path"], ways[1]["path"]);
@@ -445,7 +462,10 @@ at_least = 1
     let early = rows.iter().filter(|row| milliseconds(row, "finished_ms") < 1_000.0);
     assert!(early.clone().count() > 0 && early.clone().all(|row| row["outcome"] == "assigned"));
     let late: Vec<&Value> = rows.iter().filter(|row| milliseconds(row, "started_ms") > deleted).collect();
-    assert!(late.iter().any(|row| row["outcome"] == "refused") && late.iter().any(|row| row["outcome"] == "assigned"));
+    assert!(
+        late.iter().any(|row| row["outcome"] == "refused")
+            && late.iter().any(|row| row["outcome"] == "assigned")
+    );
 }
 
 #[test]

@@ -51,10 +51,13 @@ all_at_once = { devices = 25 }
 fn arrivals_at_random_are_as_many_as_even_ones_elsewhere_in_time_and_the_same_for_the_same_seed() {
     let world = World::new();
     let arrivals = |spacing: &str, seed: u32| {
-        let rest = format!("[target.mock]\n\n[load.open]\nrate = 40\nmax_in_flight = 100\nspacing = \"{spacing}\"\n");
+        let rest = format!(
+            "[target.mock]\n\n[load.open]\nrate = 40\nmax_in_flight = 100\nspacing = \"{spacing}\"\n"
+        );
         scenario("devices = 120", &rest).replace("seed = 7", &format!("seed = {seed}"))
     };
-    let runs = [("even", "even", 7), ("once", "poisson", 7), ("again", "poisson", 7), ("other", "poisson", 8)];
+    let runs =
+        [("even", "even", 7), ("once", "poisson", 7), ("again", "poisson", 7), ("other", "poisson", 8)];
     let playing = runs.map(|(name, spacing, seed)| start(&world, name, &arrivals(spacing, seed)));
     let [even, once, again, other] = playing.map(|run| {
         let played = run.finish().exits(0);
@@ -67,7 +70,8 @@ fn arrivals_at_random_are_as_many_as_even_ones_elsewhere_in_time_and_the_same_fo
     assert_ne!(once, even);
     let gaps = |due: &[f64]| due.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
     assert!(gaps(&even).iter().all(|gap| (24.9..25.1).contains(gap)), "{even:?}");
-    let (short, long) = (gaps(&once).iter().filter(|gap| **gap < 12.5).count(), gaps(&once).into_iter().fold(0.0, f64::max));
+    let (short, long) =
+        (gaps(&once).iter().filter(|gap| **gap < 12.5).count(), gaps(&once).into_iter().fold(0.0, f64::max));
     // Of gaps that fall at random with a mean of 25 ms, two in five are below half of that, and one in fifty beyond 98 ms.
     assert!((25..75).contains(&short) && long > 60.0, "{short} short ones, {long} ms the longest: {once:?}");
 }
@@ -236,14 +240,16 @@ at_most = 0
     let [unmet] = unmet.as_slice() else { panic!("{gates:?}") };
     assert_eq!((&unmet["metric"], &unmet["unit"]), (&Value::from("phase.tls.max"), &Value::from("s")));
     let tls = failed.record.list("/phases").iter().find(|phase| phase["phase"] == "tls").expect("handshakes");
-    let (measured, longest) = (unmet["measured"].as_f64().expect("a time"), tls["max_us"].as_f64().expect("a time"));
+    let (measured, longest) =
+        (unmet["measured"].as_f64().expect("a time"), tls["max_us"].as_f64().expect("a time"));
     assert!(measured > 0.0 && (measured * 1e6 - longest).abs() <= 1.0, "{unmet}, {tls}");
 }
 
 #[test]
 fn a_gate_on_outcomes_says_what_is_meant_and_without_one_everybody_is_meant_to_get_in() {
     let world = World::new();
-    let throttled = "\n[[target.mock.fault]]\nid = \"throttle\"\nretry_after = \"300s\"\n\n[device.retry.none]\n";
+    let throttled =
+        "\n[[target.mock.fault]]\nid = \"throttle\"\nretry_after = \"300s\"\n\n[device.retry.none]\n";
     let implied = play(&world, "implied", &gated(throttled)).exits(99);
     assert_eq!(implied.count("/outcomes/throttled"), 40);
     let [gate] = implied.record.list("/gates") else { panic!("{}", implied.record.at("/gates")) };
@@ -332,9 +338,15 @@ impl Draw {
 
     /// A fault with what it needs to be told, and where it can happen.
     const FAULTS: [(&'static str, &'static [&'static str]); 15] = [
-        ("id = \"drop\"", &["tcp", "tls", "connect", "subscribe", "register", "poll", "register-answer", "poll-answer"]),
+        (
+            "id = \"drop\"",
+            &["tcp", "tls", "connect", "subscribe", "register", "poll", "register-answer", "poll-answer"],
+        ),
         ("id = \"half-open\"", &["tls", "connect", "register", "poll-answer"]),
-        ("id = \"latency\"\ndelay = \"uniform 1ms..300ms\"", &["connect", "register", "poll", "register-answer"]),
+        (
+            "id = \"latency\"\ndelay = \"uniform 1ms..300ms\"",
+            &["connect", "register", "poll", "register-answer"],
+        ),
         ("id = \"stall\"\nlasting = \"300ms\"\nevery = \"900ms\"", &["register", "poll"]),
         ("id = \"pace\"\nrate = 60\nqueue = 8", &["register"]),
         ("id = \"throttle\"\nretry_after = \"0s\"", &["register", "poll"]),
@@ -370,7 +382,7 @@ impl Draw {
     }
 
     fn load(&mut self, arrivals: u64) -> String {
-        let (slots, full) = (self.within(4, 60), self.one(&["wait", "shed"]));
+        let (slots, full) = (self.within(12, 60), self.one(&["wait", "shed"]));
         let open = format!("[load.open]\nmax_in_flight = {slots}\nwhen_full = \"{full}\"\n");
         match self.within(0, 4) {
             0 => format!("[load.closed]\nin_flight = {slots}\n"),
@@ -384,17 +396,27 @@ impl Draw {
         }
     }
 
+    /// The lines of `[device]`, and what is below it.
+    fn device(&mut self, turns: u64) -> String {
+        let talk = self.one(&["", "transport = \"mqtt-ws\"", "transport = \"https\"", "tls = \"1.2\""]);
+        let manner = self.one(&["", "flavour = \"node\"", "flavour = \"c\"", "retry_after = \"ignore\""]);
+        let resumption = if turns > 1 { self.one(&["", "resumption = \"tickets\""]) } else { "" };
+        // Over HTTPS there is no connection to hold.
+        let hold =
+            if talk.contains("https") { "" } else { self.one(&["", "[device.hold]\nlasts = \"200ms\"\n"]) };
+        format!("[device]\n{talk}\n{manner}\n{resumption}\n\n{hold}\n{}", self.retry())
+    }
+
     /// The scenario, and how many arrivals it plans.
     fn plan(&mut self) -> (String, u64) {
         let (devices, turns) = (self.within(60, 100), self.within(1, 2));
         let faults: String = (0..self.within(1, 4)).map(|_| self.fault()).collect();
-        let talk = self.one(&["transport = \"mqtt\"", "transport = \"mqtt-ws\"", "transport = \"https\"", "tls = \"1.2\""]);
-        let manner = self.one(&["flavour = \"rollcall\"", "flavour = \"node\"", "retry_after = \"ignore\""]);
-        let limits = "[limits]\ngenerator = \"report\"\nattempt_timeout = \"2500ms\"\n";
-        let phases = self.one(&["", "[limits.phase_timeouts]\nregister = \"400ms\"\npoll = \"400ms\"\ntls = \"600ms\"\n"]);
+        let phases = self
+            .one(&["", "[limits.phase_timeouts]\nregister = \"400ms\"\npoll = \"400ms\"\ntls = \"600ms\"\n"]);
         let rest = format!(
-            "{limits}\n{phases}\n[device]\n{talk}\n{manner}\n\n{}\n[target.mock]\n\n{faults}{}",
-            self.retry(),
+            "[limits]\ngenerator = \"report\"\nattempt_timeout = \"2s\"\n\n{phases}\n{}\n[target.mock]\ntickets = true\n\n\
+             {faults}{}",
+            self.device(turns),
             self.load(devices * turns)
         );
         (scenario(&format!("devices = {devices}\nturns = {turns}"), &rest), devices * turns)
@@ -405,7 +427,8 @@ impl Draw {
 fn account_for(seeds: [u64; 4]) {
     let world = World::new();
     let plans = seeds.map(|seed| (seed, Draw(seed).plan()));
-    let playing = plans.map(|(seed, (text, planned))| (start(&world, &format!("plan-{seed}"), &text), planned));
+    let playing =
+        plans.map(|(seed, (text, planned))| (start(&world, &format!("plan-{seed}"), &text), planned));
     for (run, planned) in playing {
         let played = run.finish();
         assert_eq!(played.record.planned(), planned);

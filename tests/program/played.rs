@@ -96,8 +96,11 @@ impl Played<'_> {
     #[track_caller]
     pub(crate) fn series(&self, key: &str) -> Vec<u64> {
         let seconds = self.record.list("/per_second");
-        let of = |second: &Value, key: &str| second[key].as_u64().unwrap_or_else(|| panic!("no `{key}`: {second}"));
-        let found: BTreeMap<u64, u64> = seconds.iter().map(|second| (of(second, "t"), of(second, key))).collect();
+        let of = |second: &Value, key: &str| {
+            second[key].as_u64().unwrap_or_else(|| panic!("no `{key}`: {second}"))
+        };
+        let found: BTreeMap<u64, u64> =
+            seconds.iter().map(|second| (of(second, "t"), of(second, key))).collect();
         let end = found.keys().last().map_or(0, |last| last + 1);
         (0..end).map(|t| found.get(&t).copied().unwrap_or(0)).collect()
     }
@@ -122,7 +125,9 @@ impl Played<'_> {
         assert!(arrivals.into_iter().eq(0..self.record.planned()), "each of {} once", self.record.planned());
         let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
         for row in &rows {
-            *ends.entry(row["outcome"].as_str().unwrap_or_else(|| panic!("no outcome: {row}"))).or_default() += 1;
+            *ends
+                .entry(row["outcome"].as_str().unwrap_or_else(|| panic!("no outcome: {row}")))
+                .or_default() += 1;
         }
         let outcomes = self.record.at("/outcomes").as_object().expect("outcomes");
         for (outcome, count) in outcomes {
@@ -143,10 +148,22 @@ impl Played<'_> {
             let needs_none = matches!(outcome.as_str(), "assigned" | "connected");
             assert!(needs_none || count.as_u64() == Some(told), "{outcome}: {count}, reasons for {told}");
         }
+        let held = self.record.at("/held");
+        if !held.is_null() {
+            let in_all: u64 =
+                ["kept", "dropped", "released"].into_iter().filter_map(|end| held[end].as_u64()).sum();
+            assert_eq!(held["devices"], of("assigned") + of("connected"), "who gets in is held: {held}");
+            assert_eq!(held["devices"], in_all, "{held}");
+        }
         let (shed, interrupted) = (of("shed"), of("interrupted"));
         let total = |key| self.series(key).iter().sum::<u64>();
-        let retries: u64 = self.record.at("/retries").as_object().expect("retries").values().filter_map(Value::as_u64).sum();
-        assert!((planned - interrupted..=planned).contains(&total("offered")), "{} offered", total("offered"));
+        let retries: u64 =
+            self.record.at("/retries").as_object().expect("retries").values().filter_map(Value::as_u64).sum();
+        assert!(
+            (planned - interrupted..=planned).contains(&total("offered")),
+            "{} offered",
+            total("offered")
+        );
         assert_eq!(total("started"), self.count("/started"));
         assert_eq!(total("finished"), self.count("/finished"));
         assert_eq!(total("assigned"), of("assigned") + of("connected"));
@@ -174,7 +191,10 @@ impl Played<'_> {
             .sum();
         for outcome in ["assigned", "refused", "disabled"] {
             let (ours, theirs) = (of(outcome), self.count(&format!("/ledger/{outcome}")));
-            assert!((ours..=ours + broke_off + again).contains(&theirs), "{outcome}: {ours} here, {theirs} there");
+            assert!(
+                (ours..=ours + broke_off + again).contains(&theirs),
+                "{outcome}: {ours} here, {theirs} there"
+            );
         }
         let rolled_up: u64 = record.list("/roll_up").iter().filter_map(|way| way["actual"].as_u64()).sum();
         assert_eq!(rolled_up, self.count("/ledger/assigned"), "{}", record.at("/roll_up"));

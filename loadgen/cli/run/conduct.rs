@@ -17,7 +17,7 @@ use crate::journal::{self, Journal, JournalEnd};
 use crate::plan::{self, Ca, ShardOf};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::{Ended, EventDone, GateResult, Generator, OutcomeKind, Record};
-use scenarios::{Override, Scenario, Schedule, VerifyServer};
+use scenarios::{Scenario, Schedule, VerifyServer};
 use sim_device::ConnectFault;
 use sim_protocol::timestamp;
 use std::path::Path;
@@ -169,6 +169,12 @@ pub(super) async fn play(
         .map(|failure| format!("the service's ledger could not be read after the run: {failure}"));
     notes.extend(lost.clone());
     let ledger = after.ok().flatten().zip(before).map(|(after, before)| after.since(&before));
+    let embedded = matches!(scene.witness, Witness::Embedded(_));
+    let others = shard.count > 1 && !embedded;
+    let ledger = ledger.filter(|_| !others);
+    if others {
+        notes.push("The service's ledger is left out: it counts what other shards did, too.".to_owned());
+    }
     notes.extend(ledger.as_ref().filter(|l| l.faults > 0).map(|l| {
         format!(
             "The mock did {} faults on purpose; {} answers never arrived because of them.",
@@ -180,7 +186,7 @@ pub(super) async fn play(
     let health = health::judge(
         &HealthFacts {
             open: scenario.load.is_open(),
-            embedded: matches!(scene.witness, Witness::Embedded(_)),
+            embedded,
             lateness: scenario.limits.lateness,
             journal_lost,
             clock_step_ms: step,
@@ -208,7 +214,7 @@ pub(super) async fn play(
         ended: performed.ended,
         admits: scene.admits,
         group: scene.group,
-        embedded: matches!(scene.witness, Witness::Embedded(_)),
+        embedded,
         events: performed.events,
         most_held,
         notes,
@@ -247,16 +253,15 @@ pub(super) async fn play(
 /// When what its scenario names is not there any more.
 pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
     let journal::Replayed { header, mut recorder, complete, lost, truncated } = replayed;
-    let overrides = header.scenario.overrides.iter().map(|text| text.parse::<Override>());
-    let overrides = overrides.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
-    let script =
-        Script::from_text(&header.scenario.file, header.scenario.text.clone(), &overrides, header.base.clone())?;
+    let script = Script::again(&header.scenario, header.base.clone())?;
     let (scenario, schedule, moment) = (&script.scenario, script.schedule()?, now());
     let shard = ShardOf { index: header.shard.0, count: header.shard.1.max(1) };
     let ca = Ca::prepare(scenario, &script.base, moment)?;
     let devices = plan::devices(scenario, &ca, shard, moment)?;
     let missing = header.planned.saturating_sub(recorder.outcomes.total());
     recorder.end_unheard(missing);
+    let held = &mut recorder.held;
+    held.released = held.devices.saturating_sub(held.kept + held.dropped);
     let mut notes = vec![format!(
         "Made from the journal, which has {} outcomes; {missing} arrivals were in flight, had not come, or are not in it.",
         header.planned - missing
@@ -288,8 +293,12 @@ pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
             ..Generator::default()
         },
     };
-    let measured =
-        Measured { seconds: recorder.series(), total: &recorder, health: health::Health::default(), ledger: None };
+    let measured = Measured {
+        seconds: recorder.series(),
+        total: &recorder,
+        health: health::Health::default(),
+        ledger: None,
+    };
     account::record(&facts, &measured)
 }
 
@@ -303,7 +312,10 @@ fn faults(total: &crate::recorder::Recorder, fault: ConnectFault) -> u64 {
 
 fn journal_note(kept: &JournalEnd) -> Option<String> {
     kept.fault.as_ref().map(|fault| {
-        format!("The journal ended early, so it lacks {} outcomes; the record has them all: {fault}", kept.lost)
+        format!(
+            "The journal ended early, so it lacks {} outcomes; the record has them all: {fault}",
+            kept.lost
+        )
     })
 }
 
@@ -338,8 +350,9 @@ async fn start_moment(at: Option<OffsetDateTime>, show: &Show<'_>) -> Result<Off
     let left = at - now();
     let Ok(wait) = Duration::try_from(left) else {
         let fault = format!("the common start was {:.1} s ago", -left.as_seconds_f64());
-        return Err(Failure::usage(fault)
-            .advise("Name a moment by which every shard has made its devices, for instance a minute from now."));
+        return Err(Failure::usage(fault).advise(
+            "Name a moment by which every shard has made its devices, for instance a minute from now.",
+        ));
     };
     show.output.talk(format_args!("Waiting {:.1} s for the common start.", wait.as_secs_f64()));
     tokio::time::sleep(wait).await;
@@ -356,7 +369,10 @@ fn clock_step(performed: &Performed) -> i64 {
 fn notes(scenario: &Scenario, identities: &Identities, planned: u64) -> Vec<String> {
     let mut notes = Vec::new();
     if scenario.device.resumption == scenarios::Resumption::Off {
-        notes.push("Every device made a full TLS handshake with a certificate of its own; no session was resumed.".to_owned());
+        notes.push(
+            "Every device made a full TLS handshake with a certificate of its own; no session was resumed."
+                .to_owned(),
+        );
     }
     notes.push("With TLS 1.3 the service judges the client's certificate after the client's handshake is done: that time shows up in `connect`.".to_owned());
     if scenario.device.verify_server == VerifyServer::Once {
@@ -372,10 +388,16 @@ fn notes(scenario: &Scenario, identities: &Identities, planned: u64) -> Vec<Stri
     notes
 }
 
-pub(super) fn write(record: &Record, out: &Path) -> Result<(), Failure> {
+/// Writes `run.json` and `run.html`.
+pub(crate) fn write(record: &Record, out: &Path) -> Result<(), Failure> {
     let json = record.to_json().map_err(Failure::unexpected)?;
-    let page = reports::page(record).map_err(Failure::unexpected)?;
     write_file(&out.join("run.json"), json.as_bytes(), false)?;
+    write_page(record, out)
+}
+
+/// Writes `run.html`.
+pub(crate) fn write_page(record: &Record, out: &Path) -> Result<(), Failure> {
+    let page = reports::page(record).map_err(Failure::unexpected)?;
     write_file(&out.join("run.html"), page.as_bytes(), false)
 }
 
@@ -386,7 +408,11 @@ pub(crate) fn raise_descriptors() {
 }
 
 /// Raises the soft limit of descriptors as far as the run needs: (needed, what the process may have now).
-pub(super) fn descriptors(scenario: &Scenario, schedule: &Schedule, shard: ShardOf) -> Result<(u64, u64), Failure> {
+pub(super) fn descriptors(
+    scenario: &Scenario,
+    schedule: &Schedule,
+    shard: ShardOf,
+) -> Result<(u64, u64), Failure> {
     let devices = shard.share(scenario.fleet.devices.min(schedule.planned()));
     // A device that stays connected needs no slot, and a descriptor all the same.
     let slots = if scenario.device.hold.is_some() { u64::MAX } else { schedule.most_slots() as u64 };
@@ -407,7 +433,6 @@ pub(super) fn descriptors(scenario: &Scenario, schedule: &Schedule, shard: Shard
         "Raise the hard limit and set `ulimit -n {needed}`, or let at most {fits} devices be connected at a time."
     )))
 }
-
 
 /// What playing a run brought.
 struct Performed {
@@ -433,7 +458,8 @@ async fn perform(
     let since = (now(), instant());
     let (out, mut deltas) = mpsc::channel::<Delta>(workers * DELTAS);
     let played = run.clone();
-    if let (Witness::Embedded(stage), scenarios::Target::Mock(mock)) = (&scene.witness, &run.scenario.target) {
+    if let (Witness::Embedded(stage), scenarios::Target::Mock(mock)) = (&scene.witness, &run.scenario.target)
+    {
         stage.begin_faults(mock, now());
     }
     let playing = tokio::task::spawn_blocking(move || engine::play(&played, workers, &out));
@@ -530,7 +556,9 @@ impl<'a> Watch<'a> {
         };
         self.gates = gates::results(all, &measured);
         let failed = gates::to_abort(all, &self.gates, elapsed);
-        if let Some(failed) = failed.filter(|_| self.aborted_by.is_none() && !self.run.stop.drain.is_cancelled()) {
+        if let Some(failed) =
+            failed.filter(|_| self.aborted_by.is_none() && !self.run.stop.drain.is_cancelled())
+        {
             self.aborted_by = Some((self.gates[failed].gate.clone(), elapsed));
             self.ended = Ended::EndedByGate;
             self.drain();
@@ -549,7 +577,10 @@ impl<'a> Watch<'a> {
         self.ended = Ended::Interrupted;
         self.drain();
         let live = show.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.say(show.output, "Stopping: no more arrivals; those in flight may finish. Once more to give up.");
+        live.say(
+            show.output,
+            "Stopping: no more arrivals; those in flight may finish. Once more to give up.",
+        );
     }
 
     fn abort(&mut self) {

@@ -7,12 +7,10 @@ use crate::exit::{Exit, Failure};
 use crate::plan::{Ca, Devices};
 use crate::stage::{self, Stage};
 use scenarios::{
-    Flavour, Goal, KeyExchange, Resumption, Retry, Scenario, ServiceTarget, Talk, Target as ScenarioTarget, Tls,
-    Transport, Verification, VerifyServer,
+    Flavour, Goal, KeyExchange, Resumption, Retry, Scenario, ServiceTarget, Talk, Target as ScenarioTarget,
+    Tls, Transport, Verification, VerifyServer,
 };
-use sim_device::{
-    Group, Habits, Handshake, ServerChecks, Sources, Target, TlsVersions, Trust, base_config,
-};
+use sim_device::{Group, Habits, Handshake, ServerChecks, Sources, Target, TlsVersions, Trust, base_config};
 use sim_dps::LedgerSnapshot;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -86,7 +84,8 @@ impl Scene {
         let address = reachable(&service.host, service.port).await?;
         let name = service.server_name.as_deref().unwrap_or(&service.host);
         let address = |_| address;
-        let place = Place { host: &service.host, name, address: &address, id_scope: service.id_scope.clone() };
+        let place =
+            Place { host: &service.host, name, address: &address, id_scope: service.id_scope.clone() };
         Ok(Scene {
             targets: targets(&script.scenario, &place, &trust, &access.sources)?,
             witness,
@@ -250,4 +249,3 @@ async fn reachable(host: &str, port: u16) -> Result<SocketAddr, Failure> {
     }
     Err(unreachable(last))
 }
-

@@ -64,6 +64,16 @@ impl Script {
         Ok(Script { scenario, text, base })
     }
 
+    /// The script that a record or a journal was made from.
+    ///
+    /// # Errors
+    /// Usage, when this program does not take it any more.
+    pub fn again(given: &ScenarioText, base: PathBuf) -> Result<Self, Failure> {
+        let overrides = given.overrides.iter().map(|text| text.parse::<Override>());
+        let overrides = overrides.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+        Self::from_text(&given.file, given.text.clone(), &overrides, base)
+    }
+
     /// The recorded arrivals that its load names, read.
     ///
     /// # Errors
@@ -86,4 +96,3 @@ impl Script {
 fn invalid(file: &str, diagnostics: scenarios::Diagnostics) -> Failure {
     Failure::usage(format!("scenario {file} cannot be used\n{diagnostics}"))
 }
-
