@@ -484,7 +484,8 @@ mod tests {
         // A generator that is weak far above the service's limit is not what limits.
         let far = |_, rate| Trial { generator_limited: rate > 700.0, ..passes_up_to(500.0, rate) };
         let faulty = |_, rate| Trial { throttled: 3, ..passes_up_to(500.0, rate) };
-        let cases: [(&str, f64, fn(usize, f64) -> Trial); 4] = [
+        type Case = (&'static str, f64, fn(usize, f64) -> Trial);
+        let cases: [Case; 4] = [
             ("quota", 500.0, throttled),
             ("generator", 600.0, own),
             ("service", 500.0, far),

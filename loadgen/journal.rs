@@ -350,11 +350,11 @@ mod tests {
             device: index % 1_000,
             id: &format!("dev-\u{e9}{:05}", index % 1_000),
             due,
-            lateness: (index % 2 == 0 && !none).then(|| Duration::from_micros(index)),
+            lateness: (index.is_multiple_of(2) && !none).then(|| Duration::from_micros(index)),
             outcome: &outcome,
             attempt: attempt.as_ref(),
-            defect: (index % 4 == 0).then_some(Defect::LEAF_CA_TRUE),
-            expected: index % 3 > 0,
+            defect: index.is_multiple_of(4).then_some(Defect::LEAF_CA_TRUE),
+            expected: !index.is_multiple_of(3),
             factory: (index % 2) as usize,
         };
         if !matches!(outcome, Outcome::Interrupted) {

@@ -2,6 +2,8 @@
 //!
 //! Beside an attempt, which takes hundreds of microseconds of processor time, this is what P11 of the goals bounds.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up says so and ends")]
+
 use divan::{Bencher, black_box};
 use rollcall::journal::{Header, Journal};
 use rollcall::recorder::{Ending, Recorder};
