@@ -11,7 +11,7 @@ use reports::{
     OutcomeKind, PhaseStats, Reason, Record, RollUp, SCHEMA, ScenarioText, Second, Shard, Throughput,
     TlsCount, Verdict, VerdictKind,
 };
-use scenarios::{GeneratorLimit, Scenario};
+use scenarios::{Gate, GeneratorLimit, Scenario, Unit};
 use sim_device::Phase;
 use sim_dps::{LedgerSnapshot, RefusalTrace};
 use sim_identity::{Defect, DeviceIdentity};
@@ -490,7 +490,10 @@ fn explain_verdict(verdict: &str, check: Option<&str>) -> (&'static str, &'stati
 
 /// Holds a record to its scenario's gates, and says what it is worth.
 pub fn judge(record: &mut Record, scenario: &Scenario) {
-    let mut all = scenario.gates.clone();
+    // What is to be counted is meant for the whole fleet: only the merged record can be held to it.
+    let is_whole = record.shard.is_none();
+    let is_for = |gate: &&Gate| is_whole || gate.metric.unit() != Unit::Count || gate.at_most == Some(0.0);
+    let mut all: Vec<Gate> = scenario.gates.iter().filter(is_for).cloned().collect();
     all.extend(gates::implied(&scenario.gates));
     let aborted: HashMap<String, Option<f64>> =
         record.gates.drain(..).map(|gate| (gate.gate, gate.aborted_at)).collect();

@@ -24,7 +24,7 @@ pub trait Measured {
     /// Arrivals that ended otherwise than the scenario means.
     fn unexpected(&self) -> u64;
     /// Devices that an enrollment group assigned; none where nobody knows of the group.
-    fn rolled_up(&self, group: &str) -> u64;
+    fn rolled_up(&self, group: &str) -> Option<u64>;
     /// Requests and connections made again.
     fn retries(&self) -> u64;
     /// Devices that lost the connection they held.
@@ -84,10 +84,10 @@ impl Measured for Running<'_> {
         self.recorder.unexpected
     }
 
-    fn rolled_up(&self, group: &str) -> u64 {
+    fn rolled_up(&self, group: &str) -> Option<u64> {
         let is_ours = |factory: usize| self.group(factory).is_some_and(|name| is_group(name, group));
         let counts = self.recorder.factories.iter().filter(|(factory, _)| is_ours(**factory));
-        counts.map(|(_, count)| count).sum()
+        Some(counts.map(|(_, count)| count).sum())
     }
 
     fn retries(&self) -> u64 {
@@ -141,8 +141,10 @@ impl Measured for Record {
         self.reasons.iter().filter(|reason| !reason.expected).map(|reason| reason.count).sum()
     }
 
-    fn rolled_up(&self, group: &str) -> u64 {
-        self.roll_up.iter().filter(|way| is_group(&way.group, group)).map(|way| way.actual).sum()
+    fn rolled_up(&self, group: &str) -> Option<u64> {
+        let ways = || self.roll_up.iter().filter(|way| is_group(&way.group, group));
+        // Devices are told their hub and never their group: without a ledger, and more than one group, nobody knows.
+        (self.ledger.is_some() || ways().next().is_some()).then(|| ways().map(|way| way.actual).sum())
     }
 
     fn retries(&self) -> u64 {
@@ -185,7 +187,7 @@ pub fn value(metric: &Metric, measured: &impl Measured) -> Option<f64> {
         }
         Metric::Outcome(name, amount) => part(measured.outcomes().count(outcome(name)?), *amount),
         Metric::Unexpected(amount) => part(measured.unexpected(), *amount),
-        Metric::RollUp(group, amount) => part(measured.rolled_up(group), *amount),
+        Metric::RollUp(group, amount) => part(measured.rolled_up(group)?, *amount),
         Metric::Retries(amount) => part(measured.retries(), *amount),
         Metric::Dropped(amount) => part(measured.dropped(), *amount),
     }

@@ -27,6 +27,8 @@ const TOLERANCE: f64 = 0.01;
 /// `ours:` where 1 % is less than a thread's way to a processor and back, a time may be off by the floor's own spread, and
 /// by this at most; in seconds.
 const MOST_SPREAD: f64 = 150e-6;
+/// What is held for less is compared by the phase alone in which it is held, in seconds.
+const SHORT: f64 = 0.015;
 /// The percentiles that are compared.
 const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 
@@ -121,11 +123,11 @@ impl Runs {
         let floor = Floor::of(&self.floors, &self.back_to_back)?;
         let mut rows = Vec::new();
         for (case, record) in CASES.iter().zip(&self.cases) {
-            let read = histogram(&record.clocks.service_time)?;
-            for (percentile, quantile) in PERCENTILES {
-                let known = floor.under(case.modes, quantile);
-                let times = Times { floor: at(&floor.service, quantile), known, read: at(&read, quantile) };
-                rows.push(Row::of(case.name, "service", percentile, times, Measure::Known(floor.spread)));
+            rows.extend(rows_of(case, "register", &floor.register, &histogram(register(record)?)?));
+            // What devices need besides varies by more than 1 % of a short time.
+            if case.modes.iter().all(|(_, held)| *held >= SHORT) {
+                let read = histogram(&record.clocks.service_time)?;
+                rows.extend(rows_of(case, "service", &floor.service, &read));
             }
         }
         rows.extend(self.stall_rows(&floor)?);
@@ -159,6 +161,23 @@ impl Runs {
         };
         Ok(PERCENTILES.into_iter().flat_map(row).collect())
     }
+}
+
+/// What was read of a case by one clock, beside what is known of it.
+fn rows_of(case: &Case, clock: &'static str, floor: &Histogram<u64>, read: &Histogram<u64>) -> Vec<Row> {
+    let spread = at(floor, 0.99) - at(floor, 0.5);
+    let row = |(percentile, quantile): (&'static str, f64)| {
+        let known = under(floor, case.modes, quantile);
+        let times = Times { floor: at(floor, quantile), known, read: at(read, quantile) };
+        Row::of(case.name, clock, percentile, times, Measure::Known(spread))
+    };
+    PERCENTILES.into_iter().map(row).collect()
+}
+
+/// The phase in which the mock holds an answer.
+fn register(record: &Record) -> Result<&PhaseStats, Failure> {
+    let found = record.phases.iter().find(|stats| stats.phase == "register");
+    found.ok_or_else(|| Failure::unexpected("no device registered"))
 }
 
 /// Plays cases, one after the other.
@@ -244,9 +263,10 @@ fn at(times: &Histogram<u64>, quantile: f64) -> f64 {
 
 /// What devices need where nothing is held; in seconds.
 struct Floor {
+    register: Histogram<u64>,
     service: Histogram<u64>,
     response: Histogram<u64>,
-    /// From the median to the 99th percentile of the service time: by so much devices differ for no known reason.
+    /// From the median to the 99th percentile of the register phase: by so much devices differ for no known reason.
     spread: f64,
     /// From one device's start to the next one's, when each starts as soon as the one before has ended.
     cycle: f64,
@@ -259,25 +279,27 @@ impl Floor {
             joined.add(histogram(times(&floors[1]))?).map_err(Failure::unexpected)?;
             Ok::<_, Failure>(joined)
         };
+        let mut registers = histogram(register(&floors[0])?)?;
+        registers.add(histogram(register(&floors[1])?)?).map_err(Failure::unexpected)?;
         let service = joined(|record| &record.clocks.service_time)?;
         let response = joined(|record| &record.clocks.response_time)?;
-        let spread = at(&service, 0.99) - at(&service, 0.5);
+        let spread = at(&registers, 0.99) - at(&registers, 0.5);
         let cycle = back_to_back.wall_seconds / back_to_back.planned.max(1) as f64;
-        Ok(Floor { service, response, spread, cycle })
+        Ok(Floor { register: registers, service, response, spread, cycle })
     }
+}
 
-    /// A quantile of the service time where answers are held. A time that all answers are held for moves every quantile by
-    /// as much; of two times each mode has the floor's own quantiles, at its share of the devices.
-    fn under(&self, modes: Modes, quantile: f64) -> f64 {
-        let mut below = 0.0;
-        for (share, held) in modes {
-            if quantile <= below + share {
-                return held + at(&self.service, (quantile - below) / share);
-            }
-            below += share;
+/// A quantile of the times where answers are held, from those where they are not. A time that all answers are held for
+/// moves every quantile by as much; of two times each mode has the floor's own quantiles, at its share of the devices.
+fn under(floor: &Histogram<u64>, modes: Modes, quantile: f64) -> f64 {
+    let mut below = 0.0;
+    for (share, held) in modes {
+        if quantile <= below + share {
+            return held + at(floor, (quantile - below) / share);
         }
-        modes.last().map_or(0.0, |(_, held)| held + at(&self.service, 1.0))
+        below += share;
     }
+    modes.last().map_or(0.0, |(_, held)| held + at(floor, 1.0))
 }
 
 /// The response times of a run with one slot and one stall, in order: what a queue of one server comes to. Devices are due
@@ -487,7 +509,7 @@ mod tests {
         };
         let (service, response) = (times(1_000_000), times(1_100_000));
         let spread = at(&service, 0.99) - at(&service, 0.5);
-        Floor { service, response, spread, cycle: 0.001 }
+        Floor { register: times(1_000_000), service, response, spread, cycle: 0.001 }
     }
 
     fn is_near(found: f64, wanted: f64) -> bool {
@@ -506,7 +528,7 @@ mod tests {
             (bimodal, 0.9, 0.05 + 0.001_49),
             (bimodal, 0.99, 0.05 + 0.001_94),
         ] {
-            let found = floor().under(modes, quantile);
+            let found = under(&floor().register, modes, quantile);
             assert!(is_near(found, wanted), "{modes:?} at {quantile}: {found} for {wanted}");
         }
     }

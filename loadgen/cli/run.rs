@@ -53,10 +53,10 @@ pub struct RunArgs {
     /// Where run.json, run.html and run.journal go [default: rollcall-results/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Do not write each outcome to run.journal as it comes
+    /// Do not write each outcome to run.journal as it comes: nothing is left of a run that is killed
     #[arg(long)]
     pub no_journal: bool,
-    /// Search for the highest rate that meets the gates
+    /// Search for the highest rate that meets the gates: some twenty runs of an open load, without a journal
     #[arg(long, conflicts_with_all = ["shard", "start_at"])]
     pub find_capacity: bool,
     /// With --find-capacity: the first rate to try, in arrivals per second
@@ -74,7 +74,7 @@ pub struct RunArgs {
     /// Allow a target that is not on this machine
     #[arg(long)]
     pub live: bool,
-    /// Allow more than 80 % of the target's quota
+    /// Allow more than 80 % of the quota of a target that is not on this machine
     #[arg(long)]
     pub over_quota: bool,
     /// How to show progress on standard error
@@ -295,7 +295,9 @@ async fn find_capacity(
         return Err(Failure::unexpected("no rate was tried"));
     };
     record.capacity = Some(search.finish());
+    record.notes.push("Its numbers are those of the highest rate that met the gates, not of the scenario's own load.".to_owned());
     super::create_dir(out)?;
+    conduct::put_aside(out, show)?;
     conduct::write(&record, out)?;
     Ok(record)
 }

@@ -389,9 +389,9 @@ pub struct Second {
     pub started: u64,
     /// Devices that finished.
     pub finished: u64,
-    /// Devices that were assigned.
+    /// Devices that got what they were after: assigned, or connected.
     pub assigned: u64,
-    /// Devices that were refused.
+    /// Devices that ended otherwise.
     pub refused: u64,
     /// Devices in flight at the end of it.
     pub in_flight: u64,

@@ -59,7 +59,7 @@ pub enum Unit {
     PerSecond,
     /// A whole number.
     Count,
-    /// A part of the whole, 0 to 1; retries per device can be more.
+    /// A part of the whole, 0 to 1; retries per arrival can be more.
     Share,
 }
 
@@ -87,7 +87,7 @@ pub enum Metric {
     Unexpected(Amount),
     /// `roll_up.line-a.count`, `roll_up.line-a.share`: devices assigned by an enrollment group.
     RollUp(String, Amount),
-    /// `retries.count`; `retries.share` is retries per device.
+    /// `retries.count`; `retries.share` is retries per planned arrival.
     Retries(Amount),
     /// `held.dropped.count`, `held.dropped.share`: devices that lost the connection they held.
     Dropped(Amount),

@@ -3,9 +3,8 @@
 use crate::played::{Played, play, scenario};
 use crate::roll_up::service_scenario;
 use crate::semantics::{admitting, mint_for_runs};
-use crate::world::{Mock, Running, World};
+use crate::world::{Record, Running, World, awaited, processors};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 
 /// Handshakes in which a session was resumed.
 fn resumed(played: &Played<'_>) -> u64 {
@@ -61,45 +60,26 @@ max_in_flight = 3
     assert!(played.series("held").iter().all(|now| *now <= 20), "{:?}", played.series("held"));
 }
 
-/// More looks at a mock than any run of a test needs to get its devices in, and the time between them.
-const LOOKS: u32 = 600;
-const BETWEEN: Duration = Duration::from_millis(20);
-
-/// Waits until the mock has assigned so many devices.
-#[track_caller]
-fn await_assigned(mock: &Mock<'_>, devices: u64) {
-    let assigned = || mock.manage("GET /ledger", "").json()["assigned"].as_u64();
-    let there = (0..LOOKS).any(|_| {
-        std::thread::sleep(BETWEEN);
-        assigned() == Some(devices)
-    });
-    assert!(there, "{:?} of {devices} assigned", assigned());
-}
-
 #[test]
 fn devices_that_are_held_when_the_service_dies_are_counted_as_dropped_and_the_run_ends() {
     let world = World::new();
     mint_for_runs(&world);
     let mock = admitting(&world, "--retry-after 0s", "");
-    let hold = "[device.hold]\nlasts = \"60s\"\nkeep_alive = \"1s\"\n\n[load.closed]\nin_flight = 12\n";
+    let hold = "[device.hold]\nlasts = \"300s\"\nkeep_alive = \"1s\"\n\n[load.closed]\nin_flight = 4\n";
     world.write("held.toml", service_scenario(&mock, 12, hold));
     let run = Running::start(world.program("run held.toml --out out"));
-    await_assigned(&mock, 12);
-    // The last one has been told as well by then, and is held.
-    std::thread::sleep(Duration::from_secs(1));
+    let assigned = || mock.manage("GET /ledger", "").json()["assigned"].as_u64();
+    awaited("everybody assigned", || assigned().filter(|devices| *devices == 12));
     drop(mock);
-    let begun = Instant::now();
-    // Who cannot ask the service cannot say that its counts agree.
+    // Who cannot ask the service any more cannot say that its counts agree.
     let told = run.finish().exits(98);
-    assert!(begun.elapsed() < Duration::from_secs(30), "{told}");
-    let record = crate::world::Record::read(&world, "out");
-    assert_eq!((record.planned(), record.assigned()), (12, 12), "{told}");
-    let held = record.at("/held");
-    assert_eq!(
-        (&held["devices"], &held["dropped"], &held["kept"]),
-        (&json!(12), &json!(12), &json!(0)),
-        "{told}"
-    );
+    let record = Record::read(&world, "out");
+    // The last ones may not have heard of it.
+    let unheard = record.number("/outcomes/unreachable");
+    assert_eq!((record.planned(), record.assigned() + unheard), (12, 12), "{told}");
+    assert!(record.assigned() >= 8, "{told}");
+    let held = ["devices", "dropped", "kept"].map(|key| record.number(&format!("/held/{key}")));
+    assert_eq!(held, [record.assigned(), record.assigned(), 0], "{told}");
 }
 
 /// Thirty devices at once, at a service that throttles everybody for the first two seconds.
@@ -128,6 +108,7 @@ at_least = 0
 
 #[test]
 fn who_never_retries_stays_out_and_who_retries_at_once_asks_far_more_often_than_who_backs_off() {
+    let _processors = processors();
     let world = World::new();
     let none = play(&world, "none", &throttled("[device.retry.none]")).exits(99);
     assert_eq!((none.count("/outcomes/throttled"), none.record.assigned()), (30, 0));

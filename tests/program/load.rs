@@ -2,7 +2,7 @@
 //! that every arrival is accounted for whatever goes wrong.
 
 use crate::played::{Played, play, scenario, start};
-use crate::world::World;
+use crate::world::{World, processors};
 use serde_json::Value;
 
 /// Whether each second has as many as planned, or one or two more or fewer where a moment falls on its edge.
@@ -119,11 +119,13 @@ in_flight = 9
     let played = play(&world, "stairs", &scenario("devices = 140", stairs)).exits(0);
     assert_eq!(played.record.assigned(), 140);
     let in_flight = played.series("in_flight");
-    assert!(in_flight[..2].iter().all(|now| (1..=2).contains(now)), "{in_flight:?}");
+    assert!(in_flight[..2].iter().all(|now| *now <= 2), "{in_flight:?}");
     assert!(in_flight[2..].iter().all(|now| *now <= 9), "{in_flight:?}");
     assert!(in_flight.iter().max() > Some(&2), "{in_flight:?}");
-    let most = most_at_once(&played.rows());
-    assert_eq!(most, 9);
+    let all = played.rows();
+    let early = all.iter().filter(|row| row["finished_ms"].as_f64() < Some(2_000.0));
+    let early: Vec<Value> = early.cloned().collect();
+    assert_eq!((most_at_once(&early), most_at_once(&all)), (2, 9));
 }
 
 /// The most attempts that ran at any one time.
@@ -143,6 +145,7 @@ fn most_at_once(rows: &[Value]) -> i32 {
 
 #[test]
 fn arrivals_without_a_slot_wait_and_are_charged_for_it_or_are_shed_and_counted() {
+    let _processors = processors();
     let world = World::new();
     // Sixty a second come, and four at a time that take a quarter of a second each can be served: sixteen a second.
     let load = |when_full: &str| {
@@ -306,6 +309,7 @@ at_least = 1
 
 #[test]
 fn every_arrival_is_accounted_for_with_everything_a_little_wrong() {
+    let _processors = processors();
     let world = World::new();
     let chaos = "[target.mock]\nprofile = \"chaos\"\n\n[load.closed]\nin_flight = 400\n";
     let played = play(&world, "chaos", &scenario("devices = 3000", chaos));
@@ -337,11 +341,9 @@ impl Draw {
     }
 
     /// A fault with what it needs to be told, and where it can happen.
-    const FAULTS: [(&'static str, &'static [&'static str]); 15] = [
-        (
-            "id = \"drop\"",
-            &["tcp", "tls", "connect", "subscribe", "register", "poll", "register-answer", "poll-answer"],
-        ),
+    const FAULTS: [(&'static str, &'static [&'static str]); 16] = [
+        ("id = \"drop\"", &["tcp", "tls", "connect", "subscribe"]),
+        ("id = \"drop\"", &["register", "poll", "register-answer", "poll-answer"]),
         ("id = \"half-open\"", &["tls", "connect", "register", "poll-answer"]),
         (
             "id = \"latency\"\ndelay = \"uniform 1ms..300ms\"",
@@ -363,7 +365,7 @@ impl Draw {
 
     fn fault(&mut self) -> String {
         let (fault, points) = Self::FAULTS[self.within(0, Self::FAULTS.len() as u64 - 1) as usize];
-        let (point, share) = (self.one(points), self.within(5, 60));
+        let (point, share) = (self.one(points), self.within(2, 35));
         let window = match self.within(0, 2) {
             0 => format!("from = \"{}ms\"\nuntil = \"{}ms\"\n", self.within(0, 400), self.within(500, 1_500)),
             _ => String::new(),
@@ -382,7 +384,7 @@ impl Draw {
     }
 
     fn load(&mut self, arrivals: u64) -> String {
-        let (slots, full) = (self.within(12, 60), self.one(&["wait", "shed"]));
+        let (slots, full) = (self.within(20, 60), self.one(&["wait", "shed"]));
         let open = format!("[load.open]\nmax_in_flight = {slots}\nwhen_full = \"{full}\"\n");
         match self.within(0, 4) {
             0 => format!("[load.closed]\nin_flight = {slots}\n"),
@@ -399,7 +401,7 @@ impl Draw {
     /// The lines of `[device]`, and what is below it.
     fn device(&mut self, turns: u64) -> String {
         let talk = self.one(&["", "transport = \"mqtt-ws\"", "transport = \"https\"", "tls = \"1.2\""]);
-        let manner = self.one(&["", "flavour = \"node\"", "flavour = \"c\"", "retry_after = \"ignore\""]);
+        let manner = self.one(&["", "flavour = \"node\""]);
         let resumption = if turns > 1 { self.one(&["", "resumption = \"tickets\""]) } else { "" };
         // Over HTTPS there is no connection to hold.
         let hold =
@@ -410,7 +412,7 @@ impl Draw {
     /// The scenario, and how many arrivals it plans.
     fn plan(&mut self) -> (String, u64) {
         let (devices, turns) = (self.within(60, 100), self.within(1, 2));
-        let faults: String = (0..self.within(1, 4)).map(|_| self.fault()).collect();
+        let faults: String = (0..self.within(2, 5)).map(|_| self.fault()).collect();
         let phases = self
             .one(&["", "[limits.phase_timeouts]\nregister = \"400ms\"\npoll = \"400ms\"\ntls = \"600ms\"\n"]);
         let rest = format!(
@@ -423,31 +425,20 @@ impl Draw {
     }
 }
 
-/// Plays these plans beside one another. That the sums of each agree is looked at wherever a run is read back.
-fn account_for(seeds: [u64; 4]) {
-    let world = World::new();
-    let plans = seeds.map(|seed| (seed, Draw(seed).plan()));
-    let playing =
-        plans.map(|(seed, (text, planned))| (start(&world, &format!("plan-{seed}"), &text), planned));
-    for (run, planned) in playing {
-        let played = run.finish();
-        assert_eq!(played.record.planned(), planned);
-        assert!(matches!(played.verdict(), "good" | "gate-failed"), "{}", played.record.at("/verdict"));
-        assert!(matches!(played.code(), Some(0 | 4 | 99)), "{:?}", played.code());
-    }
-}
-
 #[test]
 fn every_arrival_ends_as_one_outcome_that_the_service_can_agree_with_whatever_goes_wrong() {
-    account_for([1, 2, 3, 4]);
-}
-
-#[test]
-fn every_arrival_ends_as_one_outcome_whatever_else_goes_wrong() {
-    account_for([5, 6, 7, 8]);
-}
-
-#[test]
-fn every_arrival_ends_as_one_outcome_whatever_goes_wrong_besides() {
-    account_for([9, 10, 11, 12]);
+    let world = World::new();
+    // Four at a time, so that one that waits for something does not keep the others waiting.
+    for seeds in [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]] {
+        let plans = seeds.map(|seed| (format!("plan-{seed}"), Draw(seed).plan()));
+        let playing = plans.map(|(name, (text, planned))| (start(&world, &name, &text), planned));
+        for (run, planned) in playing {
+            // That its sums agree is looked at wherever a run is read back.
+            let played = run.finish();
+            assert_eq!(played.record.planned(), planned);
+            let (verdict, code) = (played.verdict(), played.code());
+            assert!(matches!(verdict, "good" | "gate-failed"), "{}", played.record.at("/verdict"));
+            assert!(matches!(code, Some(0 | 4 | 99)), "{code:?}");
+        }
+    }
 }

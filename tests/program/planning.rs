@@ -80,7 +80,9 @@ fn agrees(forecast: &Value, record: &Record, line: &str) {
         return;
     };
     let wall = record.at("/wall_seconds").as_f64().expect("a number");
-    assert!((last..last + 5.0).contains(&wall), "{line}: {wall} s, the last is due after {last} s");
+    // Of a shard the last arrival is one of its own, which may come a little before the last of all.
+    let earliest = if line.contains("--shard") { last - 0.1 } else { last };
+    assert!((earliest..last + 5.0).contains(&wall), "{line}: {wall} s, the last is due after {last} s");
     if !line.contains("--shard") {
         assert_eq!(forecast["rates"]["column_seconds"], 1.0, "{line}");
         let curve = forecast["rates"]["curve"].as_array().expect("a curve");

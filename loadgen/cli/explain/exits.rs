@@ -49,15 +49,18 @@ const TEXTS: [Text; 8] = [
     ),
     (
         Exit::Invalid,
-        "The result of a run is invalid: its sums do not add up.",
-        "Somebody else who used the same service meanwhile, another shard for instance.",
-        "Have the service to yourself, or leave `management` out; do not quote the numbers.",
+        "The result does not stand: sums do not add up, or the generator was the limit and not the service. Of \
+         `calibrate`: a known latency was not read back.",
+        "Somebody else who used the same service meanwhile; a machine that was too slow or too busy for the load, or had \
+         no port or descriptor left.",
+        "Do not quote the numbers. Have the service to yourself; follow what the verdict says of the generator.",
     ),
     (
         Exit::GateFailed,
-        "A gate failed: devices fared otherwise than the scenario means.",
-        "Devices that were to be let in were refused, or the reverse.",
-        "Look at the reasons in the report.",
+        "A gate was not met: one of the scenario's, or, where it has none on outcomes, that every device fares as the \
+         scenario means.",
+        "A service that is too slow, or throttles; devices that were to be let in and were refused, or the reverse.",
+        "Look at the gates and the reasons in the report.",
     ),
     (
         Exit::Interrupted,

@@ -9,7 +9,7 @@ use crate::collector::{Collector, Delta, Glance};
 use crate::engine::{self, Progress, Run, Stop};
 use crate::events;
 use crate::exit::Failure;
-use crate::forecast::SPARE_DESCRIPTORS;
+use crate::forecast::{Forecast, SPARE_DESCRIPTORS};
 use crate::gates;
 use crate::health::{self, HealthFacts};
 use crate::identities::{Identities, Wanted};
@@ -65,7 +65,7 @@ pub const JOURNAL: &str = "run.journal";
 
 /// Keeps what an earlier run left: a journal without a record is all there is of a run that was killed, and a record
 /// beside the journal of a later run would be taken for its result.
-fn put_aside(out: &Path, show: &Show<'_>) -> Result<(), Failure> {
+pub(super) fn put_aside(out: &Path, show: &Show<'_>) -> Result<(), Failure> {
     let moved = |from: &Path, to: &Path| {
         std::fs::rename(from, to).map_err(|error| {
             Failure::unexpected(format!("cannot rename {} to {}: {error}", from.display(), to.display()))
@@ -83,7 +83,7 @@ fn put_aside(out: &Path, show: &Show<'_>) -> Result<(), Failure> {
             ));
         }
     }
-    for name in ["run.json", "run.html"] {
+    for name in ["run.json", "run.html", JOURNAL] {
         let (from, to) = (out.join(name), out.join(format!("previous-{name}")));
         if from.exists() {
             moved(&from, &to)?;
@@ -413,13 +413,9 @@ pub(super) fn descriptors(
     schedule: &Schedule,
     shard: ShardOf,
 ) -> Result<(u64, u64), Failure> {
-    let devices = shard.share(scenario.fleet.devices.min(schedule.planned()));
-    // A device that stays connected needs no slot, and a descriptor all the same.
-    let slots = if scenario.device.hold.is_some() { u64::MAX } else { schedule.most_slots() as u64 };
-    let most = slots.min(devices);
+    let Forecast { connections: most, descriptors_needed: needed, .. } = Forecast::of(scenario, schedule, shard);
     // With the mock inside, both ends of a connection are this process's.
     let each = if matches!(scenario.target, scenarios::Target::Mock(_)) { 2 } else { 1 };
-    let needed = most * each + SPARE_DESCRIPTORS;
     let limit = rlimit::increase_nofile_limit(needed).map_err(|error| {
         Failure::unexpected(format!("cannot read the limit of file descriptors: {error}"))
     })?;
