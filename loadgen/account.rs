@@ -3,6 +3,7 @@
 use crate::exit::Failure;
 use crate::gates;
 use crate::health::Health;
+use crate::journal::NOT_IN_IT;
 use crate::plan::{Devices, Expected, Fate, ShardOf};
 use crate::recorder::{Clocks, ReasonKey, Recorder};
 use hdrhistogram::Histogram;
@@ -139,8 +140,20 @@ pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Fail
         },
         certificates: certificates(facts, &expected),
     };
+    record.notes.extend(waited(&record, facts.scenario));
     judge(&mut record, facts.scenario);
     Ok(record)
+}
+
+/// Whether the load was held back by its own bound.
+fn waited(record: &Record, scenario: &Scenario) -> Option<String> {
+    let (arrivals, longest) = record.generator.held_back()?;
+    Some(format!(
+        "{arrivals} arrivals waited for a slot, up to {:.1} s: max_in_flight = {} held the load back. That is in the \
+         response time, and in neither service time nor lateness.",
+        longest as f64 / 1e6,
+        scenario.load.slots()
+    ))
 }
 
 fn tls(total: &Recorder) -> Vec<TlsCount> {
@@ -183,6 +196,11 @@ fn ledger_of(l: &LedgerSnapshot, embedded: bool) -> Ledger {
     }
 }
 
+/// Whether the service may have counted a device more than once.
+const fn asks_twice(measured: &Recorder) -> bool {
+    measured.retries.connection + measured.retries.timeout + measured.retries.server_error > 0
+}
+
 /// What both sides counted of the same things. Only complete runs have equal counts: a device that gave up does
 /// not know what the service decided.
 fn reconcile(measured: &Recorder, ledger: &LedgerSnapshot) -> Vec<Check> {
@@ -193,7 +211,9 @@ fn reconcile(measured: &Recorder, ledger: &LedgerSnapshot) -> Vec<Check> {
         OutcomeKind::Unreachable,
         OutcomeKind::ProtocolError,
     ];
-    if unknown.into_iter().any(|kind| outcomes.count(kind) > 0) {
+    // What is asked again after an answer was lost, or a connection refused, the service counts again.
+    let asked_again = asks_twice(measured);
+    if asked_again || unknown.into_iter().any(|kind| outcomes.count(kind) > 0) {
         return Vec::new();
     }
     vec![
@@ -218,7 +238,7 @@ fn roll_up(
                 path,
                 group: way.group.clone(),
                 hub: way.hub.clone(),
-                expected: expected_by(facts, ledger, expected, &way.group),
+                expected: expected_by(facts, ledger, expected, &way.group).filter(|_| !asks_twice(measured)),
                 actual: way.count,
             }
         });
@@ -232,6 +252,8 @@ fn roll_up(
     hubs.sort();
     let ways = hubs.into_iter().map(|(hub, &actual)| {
         let (root, rest) = split(path);
+        // Which of several chains they came by is counted by the service alone.
+        let root = if paths.len() > 1 { "(chain not told)".to_owned() } else { root };
         // Devices are told their hub and never the group that let them in.
         let group = facts.group.clone().unwrap_or_else(|| "(group not told)".to_owned());
         RollUp { root, path: rest, group, hub: hub.clone(), expected: one.then_some(assigned), actual }
@@ -409,6 +431,13 @@ fn explain(facts: &Facts<'_>, key: &ReasonKey, trace: Option<&RefusalTrace>) -> 
             "no slot was free when the device was due, or the device was still busy with its turn before",
             "Raise max_in_flight, or lower the rate.",
         ),
+        OutcomeKind::Interrupted if key.message == NOT_IN_IT => (
+            "the journal ends before the run did: whether these came, and how they ended, nobody knows",
+            "Look for the run.json of the run, or run it again.",
+        ),
+        OutcomeKind::Interrupted if facts.ended == Ended::EndedByGate => {
+            ("a gate ended the run first", "See the gate that ended it.")
+        }
         OutcomeKind::Interrupted => ("the run was stopped", "Run it again."),
         OutcomeKind::Assigned => ("a bad device was let in", "Find out which check the service left out."),
         OutcomeKind::Connected => {
@@ -437,6 +466,14 @@ fn explain_verdict(verdict: &str, check: Option<&str>) -> (&'static str, &'stati
         ("no-verified-ca", _) => (
             "the chain is complete, but no CA on it is verified in this instance",
             "Prove possession of the root or an intermediate: `rollcall ca code` and `rollcall ca verify`.",
+        ),
+        ("invalid-certificate", Some("expired")) => (
+            "a certificate on the path has expired, as the trail names it",
+            "Renew it. A leaf made to end with its CA, as none is valid beyond it, needs a renewed CA first.",
+        ),
+        ("invalid-certificate", Some("not-yet-valid")) => (
+            "a certificate on the path is not valid yet, as the trail names it",
+            "Look at the clock of the machine that issued it, or wait.",
         ),
         ("invalid-certificate", _) => (
             "a certificate on the path cannot stand where it stands",
@@ -494,26 +531,77 @@ pub fn judge(record: &mut Record, scenario: &Scenario) {
     let is_whole = record.shard.is_none();
     let is_for = |gate: &&Gate| is_whole || gate.metric.unit() != Unit::Count || gate.at_most == Some(0.0);
     let mut all: Vec<Gate> = scenario.gates.iter().filter(is_for).cloned().collect();
-    all.extend(gates::implied(&scenario.gates));
+    let implied = gates::implied(&scenario.gates);
+    all.extend(implied.clone());
     let aborted: HashMap<String, Option<f64>> =
         record.gates.drain(..).map(|gate| (gate.gate, gate.aborted_at)).collect();
     record.gates = gates::results(&all, &*record);
     for gate in &mut record.gates {
         gate.aborted_at = aborted.get(&gate.gate).copied().flatten();
     }
+    if let Some(last) = record.gates.last_mut().filter(|_| implied.is_some()) {
+        last.implied = true;
+    }
     record.verdict = verdict(record, scenario.limits.generator);
+}
+
+/// Judges again, once it is known which gate ended the run, and when.
+pub fn ended_by(record: &mut Record, scenario: &Scenario, name: &str, at: Duration) {
+    let ended = record.gates.iter_mut().filter(|gate| gate.gate == name);
+    ended.for_each(|gate| gate.aborted_at = Some(at.as_secs_f64()));
+    judge(record, scenario);
+}
+
+/// A record that was to be compared with a ledger, and is not: nothing stands for it. What became of the service is
+/// said first, if the record tells.
+pub fn without_ledger(record: &mut Record, why: String) {
+    record.verdict.kind = VerdictKind::Invalid;
+    let gone = vanished(record);
+    record.verdict.reasons.retain(|reason| Some(reason) != gone.as_ref());
+    record.verdict.reasons.splice(..0, gone.into_iter().chain([why]));
+}
+
+/// Whether the service was there and stopped answering, or never was: most devices that nobody meant to fail could not
+/// reach it, and since some second nobody got what it wanted.
+fn vanished(record: &Record) -> Option<String> {
+    let unexpected = || record.reasons.iter().filter(|reason| !reason.expected);
+    let failed: u64 = unexpected().map(|reason| reason.count).sum();
+    let unreachable = unexpected().filter(|reason| reason.outcome == OutcomeKind::Unreachable);
+    let unreachable: u64 = unreachable.map(|reason| reason.count).sum();
+    if unreachable == 0 || unreachable * 2 <= failed {
+        return None;
+    }
+    let answered = record.per_second.iter().rev().find(|second| second.assigned > 0).map(|second| second.t);
+    let Some(last) = answered else {
+        return Some(format!("the service did not answer: {unreachable} devices unreachable"));
+    };
+    let since = record.per_second.iter().filter(|second| second.t > last);
+    let since: u64 = since.map(|second| second.refused).sum();
+    // A second is as exactly as that is known.
+    (since * 2 > unreachable).then(|| {
+        format!(
+            "the service stopped answering about {} s after the start: {unreachable} devices unreachable",
+            last + 1
+        )
+    })
 }
 
 /// What the run is worth: whether it ended, then sums, then the generator, then the gates.
 fn verdict(record: &Record, limit: GeneratorLimit) -> Verdict {
     let of = |kind, reasons| Verdict { kind, reasons };
-    if matches!(record.ended, Ended::Interrupted | Ended::Aborted) {
+    let stopped = matches!(record.ended, Ended::Interrupted | Ended::Aborted);
+    let missing: u64 = record.reasons.iter().filter(|r| r.message == NOT_IN_IT).map(|r| r.count).sum();
+    if missing > 0 {
+        let why = format!("the journal ends before the run did: {missing} outcomes are not in it");
+        return of(if stopped { VerdictKind::Interrupted } else { VerdictKind::Invalid }, vec![why]);
+    }
+    if stopped {
         return of(VerdictKind::Interrupted, vec!["the run was stopped early".to_owned()]);
     }
     let told = |sum: reports::Sum| format!("{}: expected {}, found {}", sum.name, sum.expected, sum.actual);
     let broken: Vec<String> = record.check().into_iter().map(told).collect();
     if !broken.is_empty() {
-        return of(VerdictKind::Invalid, broken);
+        return of(VerdictKind::Invalid, vanished(record).into_iter().chain(broken).collect());
     }
     if record.generator.limited && limit == GeneratorLimit::Judge {
         return of(VerdictKind::GeneratorLimited, record.generator.findings.clone());
@@ -523,25 +611,35 @@ fn verdict(record: &Record, limit: GeneratorLimit) -> Verdict {
     of(kind, reasons)
 }
 
-/// Which gates were not met, and, where devices fared otherwise than the scenario means, how.
+/// Why the run did not show what it was to, what says most first: a gate that ended it, a service that went away, how
+/// devices fared otherwise than the scenario means, and which gates were not met. Nothing if all were.
 fn unmet(record: &Record) -> Vec<String> {
-    let mut reasons: Vec<String> = record.gates.iter().filter(|gate| !gate.passed).map(gates::told).collect();
-    if reasons.is_empty() {
+    let failed = || record.gates.iter().filter(|gate| !gate.passed && gate.aborted_at.is_none());
+    let mut reasons: Vec<String> = record.gates.iter().filter_map(gates::told_end).collect();
+    if reasons.is_empty() && failed().next().is_none() {
         return reasons;
     }
+    reasons.extend(vanished(record));
+    let mut unexpected: Vec<_> = record.reasons.iter().filter(|reason| !reason.expected).collect();
+    // Who was in flight when the run was ended says nothing of the service.
+    unexpected.sort_by_key(|reason| reason.outcome == OutcomeKind::Interrupted);
+    reasons.extend(unexpected.iter().map(|reason| match reason.message.as_str() {
+        "" => format!("{} devices {}: {}", reason.count, reason.outcome.as_str(), reason.explanation),
+        message => format!("{} devices {}: {message}", reason.count, reason.outcome.as_str()),
+    }));
     let (wanted, open) = (record.expectations.assigned, record.expectations.open);
     let found = record.outcomes.count(OutcomeKind::Assigned) + record.outcomes.count(OutcomeKind::Connected);
     if open == 0 && wanted != found {
         reasons.push(format!("{wanted} devices were to get in, {found} did"));
     }
-    let unexpected = record.reasons.iter().filter(|r| !r.expected);
-    reasons.extend(unexpected.map(|r| format!("{} devices: {}", r.count, r.message)));
+    reasons.extend(failed().map(gates::told));
     reasons
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reports::GateResult;
 
     #[test]
     fn every_refusal_of_the_judge_is_explained() {
@@ -552,5 +650,93 @@ mod tests {
         for verdict in refusals {
             assert_ne!(explain_verdict(verdict, None), unexplained, "{verdict}");
         }
+        let general = explain_verdict("invalid-certificate", None);
+        for check in [sim_identity::verdict::Check::Expired, sim_identity::verdict::Check::NotYetValid] {
+            assert_ne!(explain_verdict("invalid-certificate", Some(check.code())), general, "{check:?}");
+        }
+    }
+
+    /// 10 planned, of which 4 were assigned in the first seconds and the rest met nobody.
+    fn cut_off() -> Record {
+        let second = |t, assigned, refused| Second { t, assigned, refused, ..Second::default() };
+        Record {
+            planned: 10,
+            ended: Ended::Completed,
+            outcomes: reports::Outcomes { assigned: 4, unreachable: 6, ..reports::Outcomes::default() },
+            expectations: Expectations { assigned: 10, ..Expectations::default() },
+            reasons: vec![Reason { outcome: OutcomeKind::Unreachable, count: 6, ..Reason::default() }],
+            per_second: vec![second(0, 2, 0), second(1, 2, 1), second(2, 0, 3), second(3, 0, 2)],
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn a_service_that_went_away_is_told_and_one_that_merely_loses_devices_is_not() {
+        type Change = fn(&mut Record);
+        let cases: [(&str, Change, bool); 5] = [
+            ("it went away", |_| {}, true),
+            ("it never was there", |r| r.per_second.iter_mut().for_each(|s| s.assigned = 0), true),
+            ("it answered to the end", |r| r.per_second[3].assigned = 1, false),
+            ("it was meant to be away", |r| r.reasons[0].expected = true, false),
+            (
+                "most fared otherwise",
+                |r| {
+                    r.reasons.push(Reason { outcome: OutcomeKind::Refused, count: 7, ..Reason::default() });
+                },
+                false,
+            ),
+        ];
+        for (what, change, told) in cases {
+            let mut record = cut_off();
+            change(&mut record);
+            assert_eq!(vanished(&record).is_some(), told, "{what}");
+        }
+    }
+
+    #[test]
+    fn why_there_is_no_ledger_is_told_after_what_became_of_the_service() {
+        let mut record = cut_off();
+        record.gates = vec![GateResult { implied: true, ..GateResult::default() }];
+        record.verdict = Verdict { kind: VerdictKind::GateFailed, reasons: unmet(&record) };
+        let (gone, others) = (vanished(&record).expect("it went away"), record.verdict.reasons.len());
+        without_ledger(&mut record, "no ledger".to_owned());
+        assert_eq!(record.verdict.kind, VerdictKind::Invalid);
+        assert_eq!(record.verdict.reasons[..2], [gone, "no ledger".to_owned()]);
+        assert_eq!(record.verdict.reasons.len(), others + 1);
+    }
+
+    fn demo() -> Scenario {
+        Scenario::parse("smoke.toml", scenarios::SHIPPED[0].1, &[]).expect("a scenario")
+    }
+
+    #[test]
+    fn a_run_that_a_gate_ended_is_not_good_even_if_the_gate_is_met_at_the_end() {
+        let mut scenario = demo();
+        let metric: scenarios::Metric = "unexpected.count".parse().expect("a metric");
+        let place = scenarios::Place::Set(metric.to_string());
+        let gate = Gate { metric, at_least: None, at_most: Some(9.0), abort_after: None, place };
+        scenario.gates = vec![gate.clone()];
+        let mut record = Record { ended: Ended::EndedByGate, ..Record::default() };
+        judge(&mut record, &scenario);
+        assert_eq!(record.verdict, Verdict { kind: VerdictKind::Good, reasons: vec![] });
+        ended_by(&mut record, &scenario, &gate.to_string(), Duration::from_secs(3));
+        assert_eq!((record.verdict.kind, record.verdict.reasons.len()), (VerdictKind::GateFailed, 1));
+        assert_eq!(record.gates[0].aborted_at, Some(3.0));
+        assert!(record.gates[0].passed && !record.gates[0].implied);
+    }
+
+    #[test]
+    fn the_gate_that_no_scenario_names_is_marked_and_comes_last() {
+        let mut scenario = demo();
+        scenario.gates.clear();
+        let mut record = cut_off();
+        (record.per_second, record.expectations) = (Vec::new(), Expectations::default());
+        record.expectations.assigned = 10;
+        record.roll_up = vec![RollUp { actual: 4, ..RollUp::default() }];
+        record.reasons.push(Reason { outcome: OutcomeKind::Unreachable, count: 0, ..Reason::default() });
+        judge(&mut record, &scenario);
+        assert_eq!(record.gates.iter().map(|gate| gate.implied).collect::<Vec<_>>(), [true]);
+        assert_eq!(record.verdict.reasons.last(), Some(&gates::told(&record.gates[0])));
+        assert!(record.verdict.reasons.len() > 2, "{:?}", record.verdict.reasons);
     }
 }

@@ -13,10 +13,18 @@ use std::time::Duration;
 const PRECISION: f64 = 0.02;
 /// How often it is searched again once there is a first result.
 const REPEATS: usize = 3;
-/// How far from the result before, to both sides, a repeated search looks at first.
+/// How far from the result before, to both sides, a repeated search looks at first; more to one side than to the other,
+/// by chance, so that no two searches try the same rates.
 const AROUND: f64 = 0.1;
 /// The first search looks for a rate that passes down to this part of where it starts.
 const LEAST: f64 = 1.0 / 64.0;
+
+/// `ours:` arrivals that a trial has at least, where [`LONGEST`] allows: a share of fewer says little.
+const ENOUGH: f64 = 100.0;
+/// `ours:` how long a trial is made for that, in seconds.
+const LONGEST: f64 = 60.0;
+/// About how many trials a search takes that meets a limit some doublings above where it starts.
+pub const ABOUT_TRIALS: u32 = 25;
 
 /// `ours:` what is kept up with at least, of the planned rate. A service that is asked for 1.5 % more than it can do
 /// falls behind by as much, so a limit is found at most that much too high.
@@ -62,14 +70,21 @@ fn default_gates(first: Option<Duration>) -> Vec<Gate> {
     ]
 }
 
-/// What the record of a run at this rate says as a trial.
-fn trial(record: &Record, rate: f64) -> Trial {
+/// How long a rate is tried, if `trial` is how long one is tried at least: a low one longer, up to a minute.
+pub fn lasts(rate: f64, trial: Duration) -> Duration {
+    trial.max(Duration::from_secs_f64((ENOUGH / rate).ceil().min(LONGEST)))
+}
+
+/// What the record of a run of this length at this rate says as a trial, and what that rate is worth if it passed: at
+/// most what ended per second in the second half.
+fn trial(record: &Record, rate: f64, lasts: Duration) -> (Trial, f64) {
     let mut failed: Vec<String> = record.gates.iter().filter(|gate| !gate.passed).map(gates::told).collect();
-    let half = second_half(record.planned, rate);
-    let (ended, least) = (per_second(record, &half, |second| second.finished), least_ended(rate, &half));
+    let half = second_half(lasts);
+    let (ended, least) = (count(record, &half, |second| second.finished), least_ended(rate, &half));
     if ended < least {
         failed.push(format!(
-            "the service fell behind: {ended:.1}/s ended, at least {least:.1}/s are asked for"
+            "the service fell behind: {ended} attempts ended in the last {} s, at least {least} are asked for",
+            length(&half)
         ));
     }
     match (record.verdict.kind, record.ended) {
@@ -80,32 +95,39 @@ fn trial(record: &Record, rate: f64) -> Trial {
     }
     // Where the scenario says that such a result stands, it does.
     let invalid = record.verdict.kind == VerdictKind::GeneratorLimited;
-    Trial {
+    let trial = Trial {
         search: 0,
         rate,
-        achieved: per_second(record, &half, |second| second.assigned),
+        achieved: count(record, &half, |second| second.assigned) as f64 / length(&half),
         passed: failed.is_empty() && !invalid,
         generator_limited: record.generator.limited,
         response_p99_us: record.clocks.response_time.p99_us,
         throttled: record.outcomes.throttled + record.retries.throttled,
         failed,
-    }
+    };
+    (trial, worth(rate, ended, &half))
 }
 
-/// What was counted in those seconds, per second. In the second half of a schedule as many attempts should end as arrive,
-/// however long one takes; what ends after the last arrival does not count, so a backlog is not worked off unseen.
-fn per_second(record: &Record, half: &Range<u64>, count: impl Fn(&Second) -> u64) -> f64 {
-    let seconds = record.per_second.iter().filter(|second| half.contains(&second.t));
-    seconds.map(count).sum::<u64>() as f64 / length(half)
+/// What was counted in those seconds. In the second half of a schedule as many attempts should end as arrive, however
+/// long one takes; what ends after the last arrival does not count, so a backlog is not worked off unseen.
+fn count(record: &Record, half: &Range<u64>, count: impl Fn(&Second) -> u64) -> u64 {
+    record.per_second.iter().filter(|second| half.contains(&second.t)).map(count).sum()
 }
 
-fn least_ended(rate: f64, half: &Range<u64>) -> f64 {
-    (rate * KEPT_UP - AT_THE_EDGES / length(half)).max(0.0)
+fn least_ended(rate: f64, half: &Range<u64>) -> u64 {
+    (rate * KEPT_UP * length(half) - AT_THE_EDGES).max(0.0).ceil() as u64
 }
 
-/// The whole seconds of the second half of a schedule; the last one if there is only one.
-fn second_half(planned: u64, rate: f64) -> Range<u64> {
-    let lasts = ((planned as f64 / rate).round() as u64).max(1);
+/// A rate that was met, but not more of it than was done: a service that keeps up with 98.5 % of a rate does not do that
+/// rate. One attempt that ended just outside is none that was not done.
+fn worth(rate: f64, ended: u64, half: &Range<u64>) -> f64 {
+    let arrived = rate * length(half);
+    if ended as f64 + 1.0 >= arrived { rate } else { ended as f64 / length(half) }
+}
+
+/// The whole seconds of the second half of a schedule; the only one if there is only one.
+fn second_half(lasts: Duration) -> Range<u64> {
+    let lasts = lasts.as_secs().max(1);
     lasts / 2..lasts
 }
 
@@ -118,17 +140,28 @@ fn length(half: &Range<u64>) -> f64 {
 pub struct Search {
     start: f64,
     max: f64,
+    seed: u64,
     trials: Vec<Trial>,
-    results: Vec<f64>,
+    results: Vec<Found>,
     bracket: Bracket,
+    interrupted: bool,
+}
+
+/// What one search found: the highest rate that passed, 0 if none did, and what that is worth.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    rate: f64,
+    worth: f64,
 }
 
 impl Search {
-    /// A search that tries `start` first and never more than `max`, both in arrivals per second and above 0.
-    pub fn new(start: f64, max: f64) -> Self {
+    /// A search that tries `start` first and never more than `max`, both in arrivals per second and above 0. `seed` is
+    /// what the repeats draw their own rates from.
+    pub fn new(start: f64, max: f64, seed: u64) -> Self {
         let start = start.min(max);
         let bracket = Bracket::first(start, max);
-        Search { start, max, trials: Vec::new(), results: Vec::new(), bracket }
+        let (trials, results) = (Vec::new(), Vec::new());
+        Search { start, max, seed, trials, results, bracket, interrupted: false }
     }
 
     /// The rate to try next, until there is nothing left to find out; the same one until its trial is noted.
@@ -141,9 +174,10 @@ impl Search {
             if let Some(rate) = self.bracket.next_rate() {
                 return Some(rate);
             }
-            let result = self.bracket.result();
-            self.results.push(result);
-            self.bracket = Bracket::around(result, self.start * LEAST, self.max);
+            let found = self.bracket.result();
+            self.results.push(found);
+            let shift = drawn(self.seed, self.results.len() as u64);
+            self.bracket = Bracket::around(found.rate, shift, self.start * LEAST, self.max);
         }
         None
     }
@@ -156,39 +190,56 @@ impl Search {
 
     /// Whether every search has its result. One that met no limit, or found no rate that passes, is not repeated.
     fn is_over(&self) -> bool {
-        let pointless = self.results.first().is_some_and(|&first| first <= 0.0 || first >= self.max);
-        pointless || self.results.len() > REPEATS
+        let pointless = self.results.first().is_some_and(|first| first.rate <= 0.0 || first.rate >= self.max);
+        self.interrupted || pointless || self.results.len() > REPEATS
     }
 
-    /// Takes the record of a run at the rate that was asked for: an open one of that constant rate. Says what it comes
-    /// to. A trial passes if its gates were met, the generator was not the limit, and the service kept up: in the second
-    /// half of the schedule at least 98.5 % as many attempts ended as arrived.
-    pub fn note(&mut self, rate: f64, record: &Record) -> Trial {
-        self.take(trial(record, rate))
+    /// Takes the record of a run at the rate that was asked for: an open one of that constant rate, whose arrivals come
+    /// for as long as `lasts`. Says what it comes to. A trial passes if its gates were met, the generator was not the
+    /// limit, and the service kept up: in the second half of the schedule at least 98.5 % as many attempts ended as
+    /// arrived.
+    pub fn note(&mut self, rate: f64, lasts: Duration, record: &Record) -> Trial {
+        let (trial, worth) = trial(record, rate, lasts);
+        self.take(trial, worth)
     }
 
-    fn take(&mut self, mut trial: Trial) -> Trial {
+    fn take(&mut self, mut trial: Trial, worth: f64) -> Trial {
         trial.search = self.results.len() as u64 + 1;
-        self.bracket.note(trial.rate, trial.passed);
+        self.bracket.note(Found { rate: trial.rate, worth }, trial.passed);
         self.trials.push(trial.clone());
         trial
     }
 
-    /// What the trials come to; also before the end, when somebody stopped the search.
+    /// Ends the search before it is over: what it comes to says so.
+    pub const fn interrupt(&mut self) {
+        self.interrupted = true;
+    }
+
+    /// Whether it was ended before it was over.
+    pub const fn is_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// What the trials come to; also before the end.
     pub fn finish(self) -> Capacity {
-        let mut results = self.results.clone();
+        let mut results: Vec<f64> = self.results.iter().map(|found| found.worth).collect();
         if results.is_empty() {
             // Stopped in the first search: what passed so far is all there is to say.
-            results.push(self.bracket.result());
+            results.push(self.bracket.result().worth);
         }
         results.sort_by(f64::total_cmp);
         let (lowest, highest) = (results[0], results[results.len() - 1]);
         let limits = self.lowest_failing();
         let limit = Limit::of(&limits, &self.trials);
+        let method = match limit {
+            Limit::Nothing if !self.interrupted => no_limit(highest),
+            _ => method(results.len()),
+        };
+        let incomplete = if self.interrupted { "incomplete, the search was interrupted: " } else { "" };
         Capacity {
             rate: median(&results),
             interval: [lowest, highest],
-            method: method(results.len()),
+            method: format!("{incomplete}{method}"),
             limited_by: limit.as_str().to_owned(),
             evidence: self.evidence(&results, &limits, limit),
             trials: self.trials,
@@ -218,7 +269,8 @@ impl Search {
             Limit::Nothing if all == 0 => "Nothing was tried.".to_owned(),
             Limit::Nothing => {
                 let most = results.last().copied().unwrap_or_default();
-                format!("No limit was met up to {most:.1}/s.")
+                let up_to = if self.interrupted { "that rate" } else { "--up-to" };
+                format!("The service does at least {most:.1}/s: no limit was met up to {up_to}.")
             }
             Limit::Generator => format!(
                 "In {weak} of {count} searches the generator was the limit {at}: the service may do more. Use more \
@@ -248,6 +300,11 @@ impl Search {
             format!("Search {}, {:.1}/s: {why}.", trial.search, trial.rate)
         };
         evidence.extend(limits.iter().map(told));
+        if self.interrupted {
+            evidence.push(format!(
+                "The search was interrupted after {all} trials, and knows no more than they show."
+            ));
+        }
         evidence
     }
 
@@ -256,11 +313,17 @@ impl Search {
     }
 }
 
+/// What is said of a rate above which nothing was tried.
+fn no_limit(rate: f64) -> String {
+    format!("at least {rate:.1}/s: no limit was met up to --up-to, the highest rate to be tried")
+}
+
 /// How many searches make the interval, and what it is worth: the true median lies outside the range of n independent
 /// results with a chance of 2 in 2^n, whatever their distribution.
 fn method(searches: usize) -> String {
     let each = format!(
-        "each ends with a rate that passed and one at most {:.0} % higher that did not",
+        "each ends with a rate that passed, counted as what the service did of it, and one at most {:.0} % higher that \
+         did not",
         PRECISION * 100.0
     );
     if searches < 2 {
@@ -268,7 +331,7 @@ fn method(searches: usize) -> String {
     }
     let confidence = 100.0 * (1.0 - 2.0_f64.powi(1 - i32::try_from(searches).unwrap_or(i32::MAX)));
     format!(
-        "median of {searches} searches, and the lowest and highest of their results, which enclose the median of all \
+        "median of {searches} searches at rates of their own, and the lowest and highest of their results, which enclose the median of all \
          possible ones with {confidence:.1} % confidence; {each}"
     )
 }
@@ -324,6 +387,8 @@ impl Limit {
 struct Bracket {
     floor: f64,
     ceiling: f64,
+    /// What the floor is worth, once it passed.
+    worth: f64,
     /// Whether the floor was seen to pass, and the ceiling not to.
     passed: bool,
     failed: bool,
@@ -338,16 +403,30 @@ struct Bracket {
 impl Bracket {
     /// Doubles, or halves, from where it starts.
     fn first(start: f64, max: f64) -> Self {
-        let (floor, ceiling, least) = (start, start, start * LEAST);
-        Bracket { floor, ceiling, passed: false, failed: false, ends_first: true, step: 2.0, least, max }
+        let least = start * LEAST;
+        Bracket { ends_first: true, ..Bracket::between(start, start, 2.0, least, max) }
     }
 
     /// Bisects around a result. An end is only tried if the search runs into it: a search that repeats another one
-    /// must be able to contradict it.
-    fn around(result: f64, least: f64, max: f64) -> Self {
-        let (floor, ceiling) = (result * (1.0 - AROUND), (result * (1.0 + AROUND)).min(max));
-        let step = 1.0 + AROUND;
-        Bracket { floor, ceiling, passed: false, failed: false, ends_first: false, step, least, max }
+    /// must be able to contradict it. `shift`, from 0 to 1, moves the ends by up to half of how far they are off.
+    fn around(result: f64, shift: f64, least: f64, max: f64) -> Self {
+        let floor = result * (1.0 - AROUND * (0.5 + shift));
+        let ceiling = (floor + 2.0 * AROUND * result).min(max);
+        Bracket::between(floor, ceiling, 1.0 + AROUND, least, max)
+    }
+
+    const fn between(floor: f64, ceiling: f64, step: f64, least: f64, max: f64) -> Self {
+        Bracket {
+            floor,
+            ceiling,
+            worth: 0.0,
+            passed: false,
+            failed: false,
+            ends_first: false,
+            step,
+            least,
+            max,
+        }
     }
 
     fn next_rate(&self) -> Option<f64> {
@@ -364,9 +443,9 @@ impl Bracket {
         }
     }
 
-    fn note(&mut self, rate: f64, passed: bool) {
+    fn note(&mut self, Found { rate, worth }: Found, passed: bool) {
         if passed {
-            (self.floor, self.passed) = (rate, true);
+            (self.floor, self.worth, self.passed) = (rate, worth, true);
             if rate >= self.ceiling {
                 (self.ceiling, self.failed) = ((rate * self.step).min(self.max), false);
                 self.widen();
@@ -387,9 +466,22 @@ impl Bracket {
     }
 
     /// The highest rate that passed; 0 if none did.
-    fn result(&self) -> f64 {
-        if self.passed { self.floor } else { 0.0 }
+    const fn result(&self) -> Found {
+        if self.passed {
+            Found { rate: self.floor, worth: self.worth }
+        } else {
+            Found { rate: 0.0, worth: 0.0 }
+        }
     }
+}
+
+/// A number from 0 to 1 that the seed gives the repeat of this number: SplitMix64 (Steele, Lea, Flood 2014).
+fn drawn(seed: u64, repeat: u64) -> f64 {
+    let mut bits = seed.wrapping_add(repeat.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^= bits >> 31;
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]
@@ -405,12 +497,13 @@ mod tests {
     }
 
     fn search(start: f64, max: f64, mut service: impl FnMut(usize, f64) -> Trial) -> Capacity {
-        let mut search = Search::new(start, max);
+        let mut search = Search::new(start, max, 7);
         while let Some(rate) = search.next() {
             let trial = service(search.trials.len(), rate);
             // As trials are made of records.
             let passed = trial.passed && !trial.generator_limited;
-            search.take(Trial { passed, ..trial });
+            let worth = rate.min(trial.achieved);
+            search.take(Trial { passed, ..trial }, worth);
             assert!(search.trials.len() < 100, "{:?}", search.trials);
         }
         search.finish()
@@ -460,6 +553,74 @@ mod tests {
                 found.rate,
                 found.interval
             );
+        }
+    }
+
+    #[test]
+    fn a_rate_is_never_above_what_the_service_did_of_it() {
+        // As records show it: 98.5 % is enough to pass, and what ended is known.
+        for seed in 0..200 {
+            let mut limit = wobbling(0.005, seed);
+            let mut most = 0.0_f64;
+            let found = search(50.0, 20_000.0, |_, rate| {
+                let limit = limit();
+                most = most.max(limit);
+                Trial {
+                    passed: rate * KEPT_UP <= limit,
+                    achieved: rate.min(limit),
+                    ..passes_up_to(limit, rate)
+                }
+            });
+            assert!(
+                found.interval[1] <= most && is_within(found.rate, 500.0, 0.03),
+                "{seed}: {:?}",
+                found.interval
+            );
+            assert!(found.trials.len() <= ABOUT_TRIALS as usize + 10, "{} trials", found.trials.len());
+        }
+    }
+
+    #[test]
+    fn repeats_try_rates_of_their_own_that_follow_the_seed() {
+        let rates = |seed| {
+            let mut search = Search::new(100.0, 20_000.0, seed);
+            while let Some(rate) = search.next() {
+                search.take(passes_up_to(500.0, rate), rate.min(500.0));
+            }
+            let rates =
+                |at| search.trials.iter().filter(move |trial| trial.search == at).map(|trial| trial.rate);
+            for (one, other) in [(2, 3), (2, 4), (3, 4)] {
+                assert!(rates(one).all(|rate| rates(other).all(|other| rate.to_bits() != other.to_bits())));
+            }
+            let trials = search.trials.len();
+            let [low, high] = search.clone().finish().interval;
+            assert!(low < high && high <= 500.0 && low >= 485.0, "{low} to {high} of {trials} trials");
+            search.trials.iter().map(|trial| trial.rate.to_bits()).collect::<Vec<_>>()
+        };
+        assert_eq!(rates(1), rates(1));
+        assert_ne!(rates(1), rates(2));
+    }
+
+    #[test]
+    fn low_rates_are_tried_for_longer() {
+        let seconds = Duration::from_secs;
+        for (rate, trial, lasting) in
+            [(50.0, 10, 10), (10.0, 10, 10), (5.0, 10, 20), (3.0, 10, 34), (0.1, 10, 60), (0.1, 90, 90)]
+        {
+            assert_eq!(lasts(rate, seconds(trial)), seconds(lasting), "{rate}");
+        }
+        assert_eq!(lasts(100.0, Duration::from_millis(2_500)), Duration::from_millis(2_500));
+        // What is left of a second at the end does not count: nobody arrives in most of it.
+        assert_eq!(second_half(Duration::from_millis(10_900)), 5..10);
+    }
+
+    #[test]
+    fn what_a_rate_is_worth_is_what_was_done_of_it() {
+        for (rate, ended, wanted) in
+            [(500.0, 2_500, 500.0), (500.0, 2_499, 500.0), (500.0, 2_600, 500.0), (506.0, 2_500, 500.0)]
+        {
+            let found = worth(rate, ended, &(5..10));
+            assert!((found - wanted).abs() < 1e-9, "{ended} of {rate}/s: {found}");
         }
     }
 
@@ -516,14 +677,19 @@ mod tests {
 
     #[test]
     fn a_search_that_was_stopped_says_what_passed() {
-        let mut search = Search::new(100.0, 20_000.0);
+        let mut search = Search::new(100.0, 20_000.0, 7);
         assert_eq!(search.clone().finish().rate, 0.0);
         for _ in 0..3 {
             let rate = search.next().expect("not over");
-            search.take(passes_up_to(500.0, rate));
+            search.take(passes_up_to(500.0, rate), rate.min(500.0));
         }
+        let complete = search.clone().finish();
+        search.interrupt();
+        assert_eq!(search.next(), None);
         let found = search.finish();
         assert_eq!((found.rate, found.interval), (400.0, [400.0; 2]));
+        assert_ne!(found.method, complete.method);
+        assert_eq!(found.evidence.len(), complete.evidence.len() + 1);
     }
 
     /// A run of ten seconds in which so many ended well each second.
@@ -578,8 +744,7 @@ mod tests {
             ("ended early", 500.0, Record { ended: Ended::EndedByGate, ..good() }, false),
             ("sums that do not add up", 500.0, Record { verdict: invalid, ..good() }, false),
         ] {
-            let record = Record { planned: (rate * 10.0) as u64, ..record };
-            let trial = trial(&record, rate);
+            let (trial, _) = trial(&record, rate, Duration::from_secs(10));
             assert_eq!(trial.passed, passed, "{case}: {trial:?}");
             assert!(!trial.passed || trial.failed.is_empty(), "{case}");
         }
@@ -590,7 +755,7 @@ mod tests {
         let mut record = record([0; 12]);
         record.outcomes = Outcomes { throttled: 3, ..Outcomes::default() };
         record.retries.throttled = 40;
-        assert_eq!(trial(&record, 1.0).throttled, 43);
+        assert_eq!(trial(&record, 1.0, Duration::from_secs(10)).0.throttled, 43);
     }
 
     #[test]
@@ -602,11 +767,11 @@ mod tests {
             assert!(is_within(time.at_most.expect("a bound"), most, 1e-9), "{first:?}");
             assert!(gates.iter().any(|gate| gate.metric.is_about_outcomes()));
         }
-        let mut search = Search::new(100.0, 20_000.0);
+        let mut search = Search::new(100.0, 20_000.0, 7);
         for (rate, passed, p99, first) in
             [(100.0, false, 9_000, None), (50.0, true, 70, Some(70)), (75.0, true, 80, Some(70))]
         {
-            search.take(Trial { rate, passed, response_p99_us: p99, ..Trial::default() });
+            search.take(Trial { rate, passed, response_p99_us: p99, ..Trial::default() }, rate);
             assert_eq!(search.first_p99(), first.map(Duration::from_micros), "{rate}");
         }
     }

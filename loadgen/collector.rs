@@ -98,20 +98,22 @@ impl Collector {
         }
     }
 
-    /// Takes what a worker hands over.
-    pub fn take(&mut self, delta: &Delta) {
+    /// Takes what a worker hands over. Tells the second that every worker has handed over with it, if one has become so.
+    pub fn take(&mut self, delta: &Delta) -> Option<u64> {
         self.total.add(&delta.recorder);
         self.samples.push(Sample { second: delta.second, times: delta.times });
         let start = self.total.start_of_run();
         let (count, recorder) = self.open.entry(delta.second).or_insert_with(|| (0, Recorder::new(start)));
         *count += 1;
         recorder.add(&delta.recorder);
-        if *count == self.workers {
+        let complete = *count == self.workers;
+        if complete {
             self.last.clone_from(recorder);
         }
         while self.open.len() > OPEN_SECONDS {
             self.close_one();
         }
+        complete.then_some(delta.second)
     }
 
     fn close_one(&mut self) {

@@ -4,6 +4,7 @@
 //! starts outlives it. What it measured it hands over about once a second, whole.
 
 use crate::collector::Delta;
+use crate::exit::Failure;
 use crate::health::ThreadMeter;
 use crate::identities::Identities;
 use crate::journal;
@@ -12,8 +13,9 @@ use crate::plan::{Devices, Fate, ShardOf};
 use crate::recorder::{Ending, Recorder, is_success, kind};
 use reports::OutcomeKind;
 use scenarios::{Hold, Scenario, Schedule, WhenFull};
-use sim_device::{Attempt, Connection, Device, Held, Outcome, Phase, Session, Target, arrive};
-use std::collections::{HashMap, HashSet};
+use sim_device::{Attempt, Connection, Device, Held, Outcome, Phase, Session, Tally, Target, arrive};
+use sim_identity::DeviceIdentity;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
@@ -173,10 +175,18 @@ struct Worker<'a> {
     in_flight: HashMap<u64, (Instant, Instant)>,
     /// Devices that are busy, where devices come more than once.
     busy: HashSet<u64>,
+    /// Arrivals of devices that were busy with their turn before when they were due, by device.
+    postponed: HashMap<u64, VecDeque<Waiting>>,
+    /// Such arrivals whose device is free again.
+    released: VecDeque<Waiting>,
+    /// Retries of attempts that run, and of those that ended since the last second.
+    tally: Arc<Tally>,
     /// What devices keep of their TLS sessions, where they resume them.
     sessions: HashMap<u64, Arc<Session>>,
-    /// When the slot was freed that an arrival waited for.
+    /// When a slot was freed last while all were taken: nobody who was due before could have been started before.
     freed: Instant,
+    /// Positions whose arrivals have come due.
+    offered: u64,
     recorder: Recorder,
     journal: Option<journal::Writer>,
     meter: ThreadMeter,
@@ -198,6 +208,13 @@ struct Ended {
     connection: Option<Connection>,
 }
 
+/// An arrival that waits for its own device.
+struct Waiting {
+    arrival: u64,
+    due: Instant,
+    identity: DeviceIdentity,
+}
+
 /// Why a wait is over.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is gone at once")]
 enum Woken {
@@ -210,6 +227,8 @@ enum Woken {
 enum Turn {
     Start { arrival: u64, due: Instant },
     Shed { arrival: u64, due: Instant },
+    Postpone { arrival: u64, due: Instant },
+    StartReleased,
     WaitForSlot,
     WaitUntil(Instant),
     Drain,
@@ -228,6 +247,10 @@ impl<'a> Worker<'a> {
             held: JoinSet::new(),
             in_flight: HashMap::new(),
             busy: HashSet::new(),
+            postponed: HashMap::new(),
+            released: VecDeque::new(),
+            tally: Arc::default(),
+            offered: 0,
             sessions: HashMap::new(),
             freed: start,
             next: 0,
@@ -269,6 +292,8 @@ impl<'a> Worker<'a> {
             match self.turn(now) {
                 Turn::Start { arrival, due } => self.begin(arrival, due),
                 Turn::Shed { arrival, due } => self.shed(arrival, due),
+                Turn::Postpone { arrival, due } => self.postpone(arrival, due),
+                Turn::StartReleased => self.begin_released(),
                 Turn::WaitForSlot => self.wait(None).await,
                 Turn::WaitUntil(due) => self.wait(Some(due)).await,
                 Turn::Drain => break,
@@ -288,52 +313,113 @@ impl<'a> Worker<'a> {
     }
 
     fn turn(&self, now: Instant) -> Turn {
-        if self.next >= self.last || self.run.stop.drain.is_cancelled() {
+        if self.run.stop.drain.is_cancelled() {
             return Turn::Drain;
         }
-        let arrival = self.part.arrival(self.next, self.run.scenario.fleet.devices);
+        let free = self.attempts.len() < self.slots(now);
+        if free && !self.released.is_empty() {
+            return Turn::StartReleased;
+        }
+        if self.next >= self.last {
+            let nobody_waits = self.released.is_empty() && self.postponed.is_empty();
+            return if nobody_waits { Turn::Drain } else { Turn::WaitForSlot };
+        }
+        let arrival = self.arrival(self.next);
         let is_busy = self.busy.contains(&self.device(arrival));
-        let free = !is_busy && self.attempts.len() < self.slots(now);
         let schedule = &self.run.schedule;
         if !schedule.is_open() {
             // In a closed model a device is due the moment a slot is free for it.
-            return if free { Turn::Start { arrival, due: now } } else { Turn::WaitForSlot };
+            return match (free, is_busy) {
+                (true, true) => Turn::Postpone { arrival, due: now },
+                (true, false) => Turn::Start { arrival, due: now },
+                (false, _) => Turn::WaitForSlot,
+            };
         }
-        let due = self.start.checked_add(schedule.due(arrival));
-        let due = due.unwrap_or_else(|| now + Duration::from_secs(86_400));
+        let due = self.due(arrival);
         if due > now {
             return Turn::WaitUntil(due);
         }
-        match (free, schedule.when_full()) {
-            (true, _) => Turn::Start { arrival, due },
-            // Others must not wait for one device that is still busy with its last turn.
-            (false, WhenFull::Wait) if !is_busy => Turn::WaitForSlot,
-            (false, _) => Turn::Shed { arrival, due },
+        match (free, is_busy, schedule.when_full()) {
+            (true, false, _) => Turn::Start { arrival, due },
+            (_, _, WhenFull::Shed) => Turn::Shed { arrival, due },
+            // Others must not wait for one device that is still busy with its turn before.
+            (_, true, WhenFull::Wait) => Turn::Postpone { arrival, due },
+            (false, false, WhenFull::Wait) => Turn::WaitForSlot,
         }
     }
 
+    fn arrival(&self, position: u64) -> u64 {
+        self.part.arrival(position, self.run.scenario.fleet.devices)
+    }
+
+    /// When an arrival of an open load is due; in a day where it never is.
+    fn due(&self, arrival: u64) -> Instant {
+        let due = self.start.checked_add(self.run.schedule.due(arrival));
+        due.unwrap_or_else(|| self.start + Duration::from_secs(86_400))
+    }
+
+    fn identity(&self, arrival: u64) -> Result<DeviceIdentity, Failure> {
+        self.run.identities.take(&self.run.devices, self.me, self.device(arrival), self.run.shard)
+    }
+
     fn begin(&mut self, arrival: u64, due: Instant) {
-        let index = self.device(arrival);
         self.next += 1;
-        self.recorder.offered(due);
-        let identity = self.run.identities.take(&self.run.devices, self.me, index, self.run.shard);
-        let Ok(identity) = identity else {
-            let outcome =
-                Outcome::ProtocolError { phase: Phase::Tls, what: "the device could not be minted" };
-            return self.end(arrival, due, None, &outcome, None);
-        };
+        match self.identity(arrival) {
+            Ok(identity) => {
+                // Whoever was due while all slots were taken could be started when one was freed.
+                let ready = due.max(self.freed);
+                if self.run.schedule.is_open() && ready > due {
+                    self.recorder.waited(ready - due);
+                }
+                self.launch(Waiting { arrival, due, identity }, ready);
+            }
+            Err(_) => self.unminted(arrival, due),
+        }
+    }
+
+    fn unminted(&mut self, arrival: u64, due: Instant) {
+        let outcome = Outcome::ProtocolError { phase: Phase::Tls, what: "the device could not be minted" };
+        self.end(arrival, due, None, &outcome, None);
+    }
+
+    fn postpone(&mut self, arrival: u64, due: Instant) {
+        self.next += 1;
+        match self.identity(arrival) {
+            Ok(identity) => {
+                let device = self.device(arrival);
+                self.postponed.entry(device).or_default().push_back(Waiting { arrival, due, identity });
+            }
+            Err(_) => self.unminted(arrival, due),
+        }
+    }
+
+    fn begin_released(&mut self) {
+        if let Some(waiting) = self.released.pop_front() {
+            let now = sim_device::now();
+            self.recorder.waited(now.saturating_duration_since(waiting.due));
+            self.launch(waiting, now);
+        }
+    }
+
+    /// Starts an attempt that could have been started at `ready`.
+    fn launch(&mut self, waiting: Waiting, ready: Instant) {
+        let Waiting { arrival, due, identity } = waiting;
+        let index = self.device(arrival);
         let now = sim_device::now();
-        let ready = self.run.schedule.is_open().then(|| due.max(self.freed));
+        let ready = self.run.schedule.is_open().then_some(ready);
+        if ready.is_none() {
+            self.recorder.offered(due);
+        }
         self.recorder.start(now);
         Progress::add(&self.run.progress.started);
         self.in_flight.insert(arrival, (due, now));
         if self.run.scenario.fleet.turns > 1 {
             self.busy.insert(index);
         }
-        let session = self.session(index);
+        let (session, tally) = (self.session(index), Some(self.tally.clone()));
         let run = self.run.clone();
         self.attempts.spawn(async move {
-            let device = Device { identity, session, draws: draws(run.scenario.seed, arrival) };
+            let device = Device { identity, session, draws: draws(run.scenario.seed, arrival), tally };
             let (attempt, connection) = arrive(run.target(index), &device).await;
             let connection = match (connection, run.scenario.device.hold) {
                 (Some(connection), None) => {
@@ -346,6 +432,21 @@ impl<'a> Worker<'a> {
         });
     }
 
+    /// A device is free for its next turn.
+    fn free(&mut self, index: u64) {
+        if !self.busy.remove(&index) {
+            return;
+        }
+        if let Some(waiting) = self.postponed.get_mut(&index).and_then(VecDeque::pop_front) {
+            // Busy again, so that only one of its turns is under way.
+            self.busy.insert(index);
+            self.released.push_back(waiting);
+        }
+        if self.postponed.get(&index).is_some_and(VecDeque::is_empty) {
+            self.postponed.remove(&index);
+        }
+    }
+
     fn session(&mut self, index: u64) -> Option<Arc<Session>> {
         let resumes = self.run.scenario.device.resumption == scenarios::Resumption::Tickets;
         resumes.then(|| self.sessions.entry(index).or_insert_with(|| Arc::new(Session::new())).clone())
@@ -354,7 +455,6 @@ impl<'a> Worker<'a> {
     fn shed(&mut self, arrival: u64, due: Instant) {
         self.next += 1;
         self.run.identities.skip(self.me);
-        self.recorder.offered(due);
         self.end(arrival, due, None, &Outcome::Shed, None);
     }
 
@@ -425,7 +525,9 @@ impl<'a> Worker<'a> {
         let Ended { arrival, due, ready, attempt, connection } = ended;
         self.in_flight.remove(&arrival);
         Progress::add(&self.run.progress.finished);
-        self.freed = attempt.finished;
+        if self.attempts.len() + 1 >= self.slots(attempt.finished) {
+            self.freed = attempt.finished;
+        }
         let lateness = ready.map(|ready| attempt.started.saturating_duration_since(ready));
         self.end(arrival, due, lateness, &attempt.outcome, Some(&attempt));
         let index = self.device(arrival);
@@ -433,7 +535,7 @@ impl<'a> Worker<'a> {
             (Some(connection), Some(hold)) if is_success(&attempt.outcome) => {
                 self.hold(arrival, index, connection, hold);
             }
-            _ => drop(self.busy.remove(&index)),
+            _ => self.free(index),
         }
     }
 
@@ -452,7 +554,7 @@ impl<'a> Worker<'a> {
         self.run.progress.release();
         let held = joined.ok();
         if let Some((index, _)) = held {
-            self.busy.remove(&index);
+            self.free(index);
         }
         let held = held.as_ref().map(|(_, held)| held);
         self.recorder.held(held);
@@ -463,11 +565,15 @@ impl<'a> Worker<'a> {
 
     /// Arrivals that were never started, because the run was stopped.
     fn interrupt_rest(&mut self) {
-        while self.next < self.last {
-            let arrival = self.part.arrival(self.next, self.run.scenario.fleet.devices);
-            self.next += 1;
-            let due = self.start.checked_add(self.run.schedule.due(arrival)).unwrap_or(self.start);
+        let postponed = std::mem::take(&mut self.postponed).into_values().flatten();
+        let waiting: Vec<_> = postponed.chain(std::mem::take(&mut self.released)).collect();
+        for Waiting { arrival, due, .. } in waiting {
             self.end(arrival, due, None, &Outcome::Interrupted, None);
+        }
+        while self.next < self.last {
+            let arrival = self.arrival(self.next);
+            self.next += 1;
+            self.end(arrival, self.due(arrival), None, &Outcome::Interrupted, None);
         }
     }
 
@@ -517,15 +623,35 @@ impl<'a> Worker<'a> {
                 journal.flush();
             }
         }
+        self.offer(now);
         let second = now.saturating_duration_since(self.start).as_secs();
         if second <= self.second {
             return;
         }
+        self.recorder.stay(self.start + Duration::from_secs(self.second), self.held.len() as u64);
+        self.count_retries();
         if let Ok(room) = self.out.try_reserve() {
             let delta = self.delta(now);
             room.send(delta);
         }
         self.second = second;
+    }
+
+    /// Counts arrivals that have come due, whether or not there was a slot for them.
+    fn offer(&mut self, now: Instant) {
+        while self.run.schedule.is_open() && self.offered < self.last {
+            let due = self.due(self.arrival(self.offered));
+            if due > now {
+                return;
+            }
+            self.offered += 1;
+            self.recorder.offered(due);
+        }
+    }
+
+    fn count_retries(&mut self) {
+        let moment = self.start + Duration::from_secs(self.second);
+        self.recorder.again(moment, &self.tally.take());
     }
 
     fn delta(&mut self, now: Instant) -> Delta {
@@ -541,7 +667,10 @@ impl<'a> Worker<'a> {
         if let Some(journal) = &mut self.journal {
             journal.flush();
         }
-        let delta = self.delta(sim_device::now());
+        let now = sim_device::now();
+        self.offer(now);
+        self.count_retries();
+        let delta = self.delta(now);
         // Without a receiver nobody wants to know.
         let _ = self.out.blocking_send(delta);
     }

@@ -18,6 +18,8 @@ pub const SPARE_DESCRIPTORS: u64 = 100;
 /// Share of its quota that a service which is not this machine's is asked for, unless the user says otherwise.
 pub const QUOTA_CAP: f64 = 0.8;
 
+/// Memory of the program before the first device comes, in bytes: what `smoke` takes at most, without its devices.
+const BASE_BYTES: u64 = 25 << 20;
 /// Memory of the client for a connected device, in bytes (README, "Figures": 16.5 KiB).
 const CLIENT_BYTES: u64 = 16_896;
 /// Memory of the mock for a connected device, in bytes (README, "Figures": 12.0 KiB).
@@ -56,10 +58,13 @@ pub struct Forecast {
     pub ports: Ports,
     /// File descriptors that the process needs.
     pub descriptors_needed: u64,
-    /// Memory beside the program itself.
+    /// Memory.
     pub memory: Memory,
     /// What the whole run asks of a service's quota.
     pub quota: QuotaUse,
+    /// The shortest time from one turn of a device to its next, in seconds; absent where each comes once, or the service's
+    /// pace decides.
+    pub turn_seconds: Option<f64>,
     /// The most polls of one device in 10 seconds, where the scenario says how long it is to wait between two.
     pub polls_per_10s: Option<u64>,
 }
@@ -94,6 +99,8 @@ pub struct Ports {
 /// Memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
+    /// Of the program itself.
+    pub base: u64,
     /// Of connected devices.
     pub devices: u64,
     /// Of the embedded mock for the same, and for what it keeps of each.
@@ -105,7 +112,7 @@ pub struct Memory {
 impl Memory {
     /// All of it.
     pub const fn total(&self) -> u64 {
-        self.devices + self.mock + self.identities
+        self.base + self.devices + self.mock + self.identities
     }
 }
 
@@ -168,11 +175,13 @@ impl Forecast {
             ports: ports(connections, part.within(TIME_WAIT)),
             descriptors_needed: connections * if is_mock { 2 } else { 1 } + SPARE_DESCRIPTORS,
             memory: Memory {
+                base: BASE_BYTES,
                 devices: connections * CLIENT_BYTES,
                 mock: if is_mock { connections * MOCK_BYTES + most * RECORD_BYTES } else { 0 },
                 identities: most.min(AHEAD) * IDENTITY_BYTES,
             },
             quota: quota(scenario, schedule),
+            turn_seconds: turn(schedule, fleet).map(|turn| turn.as_secs_f64()),
             polls_per_10s: polls(scenario),
         }
     }
@@ -214,6 +223,14 @@ impl Part<'_> {
             curve: fine.chunks(per_column).map(busiest).collect(),
         }
     }
+}
+
+/// The shortest time between two turns of one device.
+fn turn(schedule: &Schedule, devices: u64) -> Option<Duration> {
+    let pairs = schedule.planned().checked_sub(devices).filter(|pairs| *pairs > 0 && schedule.is_open())?;
+    let step = usize::try_from((pairs / SAMPLES).max(1)).unwrap_or(usize::MAX);
+    let between = |first: u64| schedule.due(first + devices).saturating_sub(schedule.due(first));
+    (0..pairs).step_by(step).map(between).min()
 }
 
 /// The most arrivals within any stretch of this length.
@@ -427,6 +444,19 @@ pub(crate) mod tests {
         let peak: f64 = parts.iter().filter_map(|part| part.rates.as_ref()).map(|rates| rates.peak).sum();
         assert!((99.0..102.0).contains(&peak), "{peak}");
         assert!(parts.iter().all(|part| part.quota == parts[0].quota && part.in_flight <= 251));
+    }
+
+    #[test]
+    fn devices_come_again_after_the_time_that_the_whole_fleet_takes() {
+        for (turns, load, seconds) in
+            [(1, open(10.0), None), (3, open(10.0), Some(2.0)), (3, CLOSED.to_owned(), None)]
+        {
+            let mut scenario = scenario(20, &load);
+            scenario.fleet.turns = turns;
+            let found = Forecast::of(&scenario, &schedule(&scenario), ShardOf::WHOLE).turn_seconds;
+            let near = |(a, b): (f64, f64)| (a - b).abs() < 1e-6;
+            assert!(found.zip(seconds).map_or(found == seconds, near), "{turns} turns, {load}: {found:?}");
+        }
     }
 
     #[test]

@@ -242,6 +242,7 @@ pub fn results(gates: &[Gate], measured: &impl Measured) -> Vec<GateResult> {
             at_most: gate.at_most,
             passed: measured.is_some_and(|value| gate.holds(value)),
             aborted_at: None,
+            implied: false,
         }
     };
     gates.iter().map(result).collect()
@@ -279,19 +280,30 @@ pub fn implied(gates: &[Gate]) -> Option<Gate> {
 
 /// A gate and what was measured, in a phrase: `response_time.p99 <= 500ms: measured 731.2 ms`.
 pub fn told(result: &GateResult) -> String {
-    let GateResult { gate, .. } = result;
+    let GateResult { gate, implied, .. } = result;
+    let implied = if *implied { " (implied: the scenario has no gate on outcomes)" } else { "" };
     match result.measured {
-        Some(value) => format!("{gate}: measured {}", shown(value, &result.unit)),
-        None => format!("{gate}: nothing was measured"),
+        Some(value) => format!("{gate}{implied}: measured {}", shown(value, result)),
+        None => format!("{gate}{implied}: nothing was measured"),
     }
 }
 
+/// Which gate ended the run, and when.
+pub fn told_end(result: &GateResult) -> Option<String> {
+    let at = result.aborted_at?;
+    let end = if result.passed { ", which met the gate" } else { "" };
+    Some(format!("ended after {at:.1} s by a gate; at the end {}{end}", told(result)))
+}
+
 /// A measured value for people.
-fn shown(value: f64, unit: &str) -> String {
-    match unit {
+fn shown(value: f64, result: &GateResult) -> String {
+    match result.unit.as_str() {
         "s" if value < 1.0 => format!("{:.1} ms", value * 1_000.0),
         "s" => format!("{value:.2} s"),
         "/s" => format!("{value:.1}/s"),
+        "share" if result.metric == Metric::Retries(Amount::Share).to_string() => {
+            format!("{value:.2} per arrival")
+        }
         "share" => format!("{value:.4}"),
         _ => value.to_string(),
     }

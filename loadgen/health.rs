@@ -90,15 +90,21 @@ pub struct Sample {
 
 /// What a verdict on the generator needs to know besides the times.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HealthFacts {
+pub struct HealthFacts<'a> {
     /// Whether arrivals came by the clock.
     pub open: bool,
     /// Whether the service was in the same process.
     pub embedded: bool,
+    /// Whether the service was on this machine, in this process or another.
+    pub local: bool,
     /// How late arrivals may start, 99th percentile.
     pub lateness: Duration,
+    /// The most arrivals that were due at one and the same moment.
+    pub burst: u64,
     /// Outcomes that the journal could not take.
     pub journal_lost: u64,
+    /// Why it could not, as far as the disk said.
+    pub journal_fault: Option<&'a str>,
     /// How far the wall clock moved against the monotonic one, in milliseconds.
     pub clock_step_ms: i64,
     /// File descriptors the run needs, and the most it may have.
@@ -135,6 +141,9 @@ impl Health {
 
 /// `ours:` lateness below this share of the response time is no more than its third digit.
 const LATE_SHARE: f64 = 0.05;
+/// `ours:` what it takes a thread to start one arrival of a burst, with room to spare: a handshake's worth of processor
+/// time.
+const START: Duration = Duration::from_millis(1);
 /// `ours:` beyond this arrivals did not come as planned, however slow the service was.
 const LATE_AT_ANY_RATE: Duration = Duration::from_millis(250);
 /// `ours:` threads that ran or waited to run for so much of a second had no time left in it. Above about 85 % of a core a
@@ -154,12 +163,14 @@ const CLOCK_STEP_MS: u64 = 50;
 ///   waiting for a slot) and that is more than 5 % of the 99th percentile of the response time, or more than 250 ms. A
 ///   slow service leaves the generator idle, so it starts its arrivals in time; and where a response takes seconds, a few
 ///   milliseconds of ours hide nothing.
+/// - Of arrivals that are due at one moment, only as many can be started at once as there are threads. A millisecond and
+///   thread for each of the largest burst is told and no verdict: response times count from that moment and are right.
 /// - Any load on a service outside: limited when the threads ran, or waited for a processor, for 90 % of the time in at
 ///   least half of the whole seconds, of which there must be three. With more time they would have asked for more.
 /// - With the mock inside, client and service share the processors: a full one says nothing of either, so it is told and
 ///   no verdict. Lateness still is one.
 /// - Steps of the wall clock are told: all times are from the monotonic clock.
-pub fn judge(facts: &HealthFacts, total: &Recorder, samples: &[Sample]) -> Health {
+pub fn judge(facts: &HealthFacts<'_>, total: &Recorder, samples: &[Sample]) -> Health {
     let seconds = whole_seconds(samples);
     let mut health =
         Health { cpu_share: cpu_share(&seconds), starved_share: starved_share(samples), ..Health::default() };
@@ -178,7 +189,7 @@ pub fn judge(facts: &HealthFacts, total: &Recorder, samples: &[Sample]) -> Healt
     health
 }
 
-fn shortages(facts: &HealthFacts, health: &mut Health) {
+fn shortages(facts: &HealthFacts<'_>, health: &mut Health) {
     let HealthFacts { no_port, no_descriptor, .. } = facts;
     if *no_port > 0 {
         let from = match facts.source_addresses {
@@ -200,20 +211,36 @@ fn shortages(facts: &HealthFacts, health: &mut Health) {
     if facts.journal_lost > 0 {
         // The record was not made from it, and lacks nothing.
         health.findings.push(format!(
-            "The journal could not take {} outcomes, which the record has. Write it to a faster disk or one with room, or \
-             do without it.",
-            facts.journal_lost
+            "The journal could not take {} outcomes, which the record has: {}. Write it to a faster disk or one with \
+             room, or do without it.",
+            facts.journal_lost,
+            facts.journal_fault.unwrap_or("the disk did not keep up")
         ));
     }
 }
 
-fn lateness(facts: &HealthFacts, lateness: &Histogram<u64>, response: &Histogram<u64>, health: &mut Health) {
+fn lateness(
+    facts: &HealthFacts<'_>,
+    lateness: &Histogram<u64>,
+    response: &Histogram<u64>,
+    health: &mut Health,
+) {
     let late = p99(lateness);
     if late <= facts.lateness {
         return;
     }
+    if late <= facts.lateness + in_burst(facts) {
+        health.findings.push(format!(
+            "One arrival in a hundred started at least {:.1} ms late, as {} arrivals were due at one moment: no client \
+             starts so many at once. Response times count from that moment and are right; service times count from each \
+             start.",
+            milliseconds(late),
+            facts.burst
+        ));
+        return;
+    }
     let response = p99(response);
-    let (late_ms, most_ms) = (milliseconds(late), milliseconds(facts.lateness));
+    let (late_ms, most_ms) = (milliseconds(late), milliseconds(facts.lateness + in_burst(facts)));
     let by = format!(
         "One arrival in a hundred started at least {late_ms:.1} ms late, {most_ms:.1} ms are allowed"
     );
@@ -230,6 +257,12 @@ fn lateness(facts: &HealthFacts, lateness: &Histogram<u64>, response: &Histogram
     }
 }
 
+/// How long the last of the largest burst has to wait for those before it.
+fn in_burst(facts: &HealthFacts) -> Duration {
+    let each = (facts.burst.saturating_sub(1) / facts.workers.max(1) as u64).min(u64::from(u32::MAX));
+    START.saturating_mul(each as u32)
+}
+
 /// What all workers together did in one second.
 #[derive(Clone, Copy, Debug)]
 struct WholeSecond {
@@ -239,7 +272,7 @@ struct WholeSecond {
     starved: f64,
 }
 
-fn processors(facts: &HealthFacts, seconds: &[WholeSecond], health: &mut Health) {
+fn processors(facts: &HealthFacts<'_>, seconds: &[WholeSecond], health: &mut Health) {
     let spent = seconds.iter().filter(|second| second.busy + second.starved >= SPENT).count();
     let all = seconds.len();
     let threads = match facts.workers {
@@ -263,10 +296,15 @@ fn processors(facts: &HealthFacts, seconds: &[WholeSecond], health: &mut Health)
         }
     }
     if let Some(starved) = health.starved_share.filter(|share| *share >= STARVED) {
-        let others = if facts.embedded {
-            "the system let others, the mock among them; that is part of the times."
-        } else {
-            "the system let others; that is part of the times. Stop what else runs on this machine."
+        let others = match facts {
+            HealthFacts { embedded: true, .. } => {
+                "the system let others, the mock among them; that is part of the times."
+            }
+            HealthFacts { local: true, .. } => {
+                "the system let others, the service among them; that is part of the times. Stop what else runs on this \
+                 machine, or move the mock to another machine."
+            }
+            _ => "the system let others; that is part of the times. Stop what else runs on this machine.",
         };
         health
             .findings
@@ -328,12 +366,15 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn facts(open: bool, embedded: bool) -> HealthFacts {
+    fn facts(open: bool, embedded: bool) -> HealthFacts<'static> {
         HealthFacts {
             open,
             embedded,
+            local: embedded,
             lateness: 10 * MS,
+            burst: 1,
             journal_lost: 0,
+            journal_fault: None,
             clock_step_ms: 0,
             descriptors: (300, 1_024),
             source_addresses: 0,
@@ -374,6 +415,35 @@ mod tests {
                 assert_eq!((health.limited, health.findings.len()), (limited, findings), "{case}");
             }
         }
+    }
+
+    #[test]
+    fn a_burst_is_started_as_fast_as_the_threads_can_and_no_verdict() {
+        for (case, burst, workers, late, limited, findings) in [
+            ("no burst", 1, 2, 89, true, 1),
+            ("150 at one moment", 150, 2, 80, false, 1),
+            ("150 at one moment, and in time", 150, 2, 9, false, 0),
+            ("150 at one moment, far too late", 150, 2, 200, true, 1),
+            ("on more threads", 150, 4, 80, true, 1),
+            ("more than are waited for", 10_000, 2, 4_000, false, 1),
+        ] {
+            let facts = HealthFacts { burst, workers, ..facts(true, true) };
+            let health = judge(&facts, &recorder(late, late + 5), &[]);
+            assert_eq!((health.limited, health.findings.len()), (limited, findings), "{case}");
+        }
+        let endless = HealthFacts { burst: u64::MAX, workers: 0, ..facts(true, true) };
+        assert!(!judge(&endless, &recorder(4_000, 4_005), &[]).limited);
+    }
+
+    #[test]
+    fn who_else_used_the_processors_depends_on_where_the_service_is() {
+        let told = |embedded, local| {
+            let facts = HealthFacts { embedded, local, ..facts(false, false) };
+            judge(&facts, &recorder(1, 5), &samples(10, 300, Some(200))).findings
+        };
+        let [inside, beside, away] = [told(true, true), told(false, true), told(false, false)];
+        assert_eq!([inside.len(), beside.len(), away.len()], [1; 3]);
+        assert!(inside != beside && beside != away && inside != away);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A file starts with a magic, a version and a header in JSON that says what is run; then come blocks, each with its
 //! length and its checksum, of compact entries of one worker. Workers fill blocks in memory; one thread owns the file.
-//! A disk that fails or is full ends the journal and not the run: what it did not take is counted.
+//! A disk that fails or is full ends the journal and not the run: what it did not take is counted, and the end mark says
+//! how much that is, over the last block where there is no other room. What is damaged ends a journal where it begins.
 //!
 //! Blocks are in the file, though not yet safe from a loss of power, a fraction of a second after their entries were
 //! made.
@@ -12,6 +13,7 @@ mod wire;
 mod writer;
 
 use crate::cli::cannot_write;
+use crate::cli::figures::grouped;
 use crate::exit::Failure;
 use crate::recorder::Recorder;
 pub use reader::Line;
@@ -20,11 +22,11 @@ use reports::ScenarioText;
 use serde::{Deserialize, Serialize};
 use sim_device::Outcome;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
 use wire::{FRAME, MAGIC, THE_END, VERSION};
@@ -33,6 +35,8 @@ pub use writer::Writer;
 
 /// The version of the header.
 pub const SCHEMA: &str = "rollcall.journal/1";
+/// Why a record that is made from a journal does not know how an arrival ended.
+pub const NOT_IN_IT: &str = "not in the journal";
 /// Blocks that may wait for the disk.
 const QUEUE: usize = 16;
 
@@ -75,7 +79,7 @@ pub struct JournalEnd {
     pub bytes: u64,
     /// Entries it could not take.
     pub lost: u64,
-    /// Why it ended before the run did, if so.
+    /// Why it stopped before the run did, and where, if so.
     pub fault: Option<String>,
 }
 
@@ -84,7 +88,8 @@ pub struct JournalEnd {
 pub struct Journal {
     channel: SyncSender<Message>,
     lost: Arc<AtomicU64>,
-    thread: JoinHandle<Written>,
+    fault: Arc<OnceLock<String>>,
+    thread: JoinHandle<u64>,
 }
 
 impl Journal {
@@ -104,13 +109,24 @@ impl Journal {
         let created = File::create(path).and_then(|mut file| file.write_all(&start).map(|()| file));
         let file = created.map_err(|error| cannot_write(path, &error))?;
         let (channel, blocks) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let (name, counter) = (path.display().to_string(), lost.clone());
-        let work = move || keep_file(file, start.len() as u64, &name, &blocks, &counter);
+        let (lost, fault) = (Arc::new(AtomicU64::new(0)), Arc::new(OnceLock::new()));
+        let mut keeper = Keeper::new(file, start.len() as u64, lost.clone(), fault.clone());
+        let work = move || {
+            keeper.keep(&blocks);
+            if let Err(error) = keeper.disk.sync_all() {
+                keeper.stop(&error);
+            }
+            keeper.bytes
+        };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(work);
         let thread = thread
             .map_err(|error| Failure::unexpected(format!("cannot start the journal's thread: {error}")))?;
-        Ok(Journal { channel, lost, thread })
+        Ok(Journal { channel, lost, fault, thread })
+    }
+
+    /// Why it stopped and where, once it has: it takes nothing more, and the run goes on.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.get().map(String::as_str)
     }
 
     /// A worker's writer; moments of its entries are told from `start`.
@@ -123,11 +139,11 @@ impl Journal {
     pub fn finish(self) -> JournalEnd {
         // A thread that is gone says so when it is joined.
         let _ = self.channel.send(Message::End);
-        let Written { bytes, fault } = self.thread.join().unwrap_or_else(|_| Written {
-            fault: Some("the journal's thread ended badly".to_owned()),
-            ..Written::default()
+        let bytes = self.thread.join().unwrap_or_else(|_| {
+            self.fault.get_or_init(|| "its thread ended badly".to_owned());
+            0
         });
-        JournalEnd { bytes, lost: self.lost.load(Ordering::Relaxed), fault }
+        JournalEnd { bytes, lost: self.lost.load(Ordering::Relaxed), fault: self.fault.get().cloned() }
     }
 }
 
@@ -140,66 +156,93 @@ fn frame(block: &mut [u8]) {
     head[4..].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
 }
 
-/// What became of a file.
-#[derive(Debug, Default)]
-struct Written {
+/// What blocks are written to.
+trait Disk: Write {
+    /// Goes back to the first so many bytes, and goes on from there.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+}
+
+impl Disk for File {
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)?;
+        self.seek(SeekFrom::Start(length)).map(drop)
+    }
+}
+
+/// Who writes the file.
+struct Keeper<D> {
+    disk: D,
+    /// What the file has: whole blocks.
     bytes: u64,
-    fault: Option<String>,
+    /// Where its last block begins, and how many entries that has.
+    last: Option<(u64, u64)>,
+    /// Entries that are not in the file.
+    lost: Arc<AtomicU64>,
+    /// Why nothing more is written but the end mark.
+    fault: Arc<OnceLock<String>>,
+    /// Whether that is for want of room.
+    full: bool,
 }
 
-/// Keeps the blocks in the file, and closes it.
-fn keep_file(
-    mut file: File,
-    start: u64,
-    name: &str,
-    blocks: &Receiver<Message>,
-    lost: &AtomicU64,
-) -> Written {
-    let mut kept = keep(&mut file, start, blocks, lost);
-    if kept.fault.is_some() {
-        // A block that was written in part helps nobody; without room, the attempt costs nothing.
-        let _ = file.set_len(kept.bytes);
+impl<D: Disk> Keeper<D> {
+    const fn new(disk: D, bytes: u64, lost: Arc<AtomicU64>, fault: Arc<OnceLock<String>>) -> Self {
+        Keeper { disk, bytes, last: None, lost, fault, full: false }
     }
-    if let Err(error) = file.sync_all() {
-        kept.fault.get_or_insert_with(|| error.to_string());
-    }
-    kept.fault = kept.fault.map(|why| format!("the journal {name} ended before the run did: {why}"));
-    kept
-}
 
-/// Writes blocks until there are no more, and the end mark; after a fault it counts them only.
-fn keep(file: &mut dyn Write, start: u64, blocks: &Receiver<Message>, lost: &AtomicU64) -> Written {
-    let mut written = Written { bytes: start, fault: None };
-    while let Ok(Message::Block(mut block)) = blocks.recv() {
-        written.add(file, &mut block.bytes);
-        if written.fault.is_some() {
-            lost.fetch_add(block.entries, Ordering::Relaxed);
+    /// Writes blocks until there are no more, and the end mark; after a fault it counts them only.
+    fn keep(&mut self, blocks: &Receiver<Message>) {
+        while let Ok(Message::Block(mut block)) = blocks.recv() {
+            let at = self.bytes;
+            if self.fault.get().is_none() && self.put(&mut block.bytes) {
+                self.last = Some((at, block.entries));
+            } else {
+                self.lose(block.entries);
+            }
         }
-    }
-    let mut end = [&[0; FRAME], [THE_END].as_slice()].concat();
-    wire::put(&mut end, lost.load(Ordering::Relaxed));
-    written.add(file, &mut end);
-    written
-}
-
-impl Written {
-    fn add(&mut self, file: &mut dyn Write, block: &mut [u8]) {
-        if self.fault.is_some() {
+        // Without its mark a journal looks like that of a run that was killed. Where outcomes are missing anyway, the
+        // last block makes room for it.
+        if self.end() || !self.full || self.lost.load(Ordering::Relaxed) == 0 {
             return;
         }
-        frame(block);
-        match file.write_all(block) {
-            Ok(()) => self.bytes += block.len() as u64,
-            Err(error) => self.fault = Some(in_words(&error)),
+        if let Some((at, entries)) = self.last.take()
+            && self.disk.cut(at).is_ok()
+        {
+            self.bytes = at;
+            self.lose(entries);
+            self.end();
         }
     }
-}
 
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
-        io::ErrorKind::FileTooLarge => "the file reached the size limit".to_owned(),
-        _ => error.to_string(),
+    fn lose(&self, entries: u64) {
+        self.lost.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    /// Writes the end mark; whether there was room for it.
+    fn end(&mut self) -> bool {
+        let mut mark = [&[0; FRAME], [THE_END].as_slice()].concat();
+        wire::put(&mut mark, self.lost.load(Ordering::Relaxed));
+        self.put(&mut mark)
+    }
+
+    /// Writes a block, whole or not at all; whether it did.
+    fn put(&mut self, block: &mut [u8]) -> bool {
+        frame(block);
+        let Err(error) = self.disk.write_all(block) else {
+            self.bytes += block.len() as u64;
+            return true;
+        };
+        // A block that was written in part helps nobody, and is passed over where it cannot be taken back.
+        let _ = self.disk.cut(self.bytes);
+        self.stop(&error);
+        false
+    }
+
+    /// Keeps the first fault.
+    fn stop(&mut self, error: &io::Error) {
+        let kinds = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+        self.full |= kinds.contains(&error.kind());
+        let at = grouped(self.bytes);
+        self.fault.get_or_init(|| format!("it stopped at {at} bytes: {error}"));
     }
 }
 
@@ -214,14 +257,23 @@ pub struct Replayed {
     pub complete: bool,
     /// Entries that the journal could not take, as far as it says.
     pub lost: u64,
-    /// Why its end is missing, if something is there that cannot be read.
+    /// What was left out and why, if something is there that cannot be read.
+    pub truncated: Option<String>,
+}
+
+/// What a journal says beside how arrivals ended.
+#[derive(Debug)]
+pub struct Shown {
+    /// What was run.
+    pub header: Header,
+    /// See [`Replayed::truncated`].
     pub truncated: Option<String>,
 }
 
 /// Reads a journal into a recorder, in memory that does not grow with the file.
 ///
 /// # Errors
-/// When it is no journal of this version, or damaged before its last block: the failure names the byte.
+/// When it is no journal of this version, or its header is damaged: the failure names the byte.
 pub fn read(path: &Path) -> Result<Replayed, Failure> {
     let start = sim_device::now();
     let mut recorder = Recorder::new(start);
@@ -239,6 +291,7 @@ fn replay(recorder: &mut Recorder, entry: &Entry<'_>) {
             if let Some(attempt) = ending.attempt {
                 recorder.offered(ending.due);
                 recorder.start(attempt.started);
+                recorder.again(attempt.finished, &attempt.retries);
             } else if !matches!(ending.outcome, Outcome::Interrupted) {
                 recorder.offered(ending.due);
             }
@@ -260,13 +313,13 @@ fn replay(recorder: &mut Recorder, entry: &Entry<'_>) {
 pub fn entries(
     path: &Path,
     visit: &mut dyn FnMut(&Line<'_>) -> Result<(), Failure>,
-) -> Result<Header, Failure> {
+) -> Result<Shown, Failure> {
     let start = sim_device::now();
     let walked = walk(path, start, &mut |entry| match &entry {
         Entry::Ending(line) => visit(line),
         Entry::GivenUp(..) | Entry::Hold | Entry::Held(_) => Ok(()),
     })?;
-    Ok(walked.header)
+    Ok(Shown { header: walked.header, truncated: walked.truncated })
 }
 
 /// Whether a file is a journal, by what it starts with.
@@ -366,6 +419,7 @@ mod tests {
         }
         if let Some(attempt) = &attempt {
             recorder.start(attempt.started);
+            recorder.again(attempt.finished, &attempt.retries);
         }
         recorder.end(&ending);
         writer.end(&ending);
@@ -456,7 +510,8 @@ mod tests {
             count += 1;
             Ok(())
         });
-        assert_eq!((seen.expect("a journal").schema.as_str(), count), (SCHEMA, 300));
+        let seen = seen.expect("a journal");
+        assert_eq!((seen.header.schema.as_str(), seen.truncated, count), (SCHEMA, None, 300));
     }
 
     #[test]
@@ -466,10 +521,7 @@ mod tests {
         let whole = fs::read(&path).expect("read");
         let cut = dir.path().join("cut.journal");
         let mut most = 0;
-        let header = MAGIC.len()
-            + 4
-            + FRAME
-            + serde_json::to_vec(&read(&path).expect("whole").header).expect("JSON").len();
+        let header = header_of(&path);
         for length in 0..whole.len() {
             fs::write(&cut, &whole[..length]).expect("written");
             let found = read(&cut);
@@ -485,36 +537,69 @@ mod tests {
         assert_eq!(most, 60);
     }
 
+    /// How long the header is, and what is in front of it.
+    fn header_of(path: &Path) -> usize {
+        let header = read(path).expect("whole").header;
+        MAGIC.len() + 4 + FRAME + serde_json::to_vec(&header).expect("JSON").len()
+    }
+
     #[test]
-    fn damage_is_told_from_an_end_that_is_missing() {
+    fn what_comes_before_damage_is_read_and_what_is_left_out_is_told() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (path, ..) = journal_of(dir.path(), 100, 50);
-        let whole = fs::read(&path).expect("read");
-        let spoilt = |at: usize, length: usize| {
-            let mut bytes = whole[..length].to_vec();
-            bytes[at] ^= 0x40;
-            let file = dir.path().join("spoilt.journal");
+        let (path, ..) = journal_of(dir.path(), 200, 10);
+        let (whole, header) = (fs::read(&path).expect("read"), header_of(&path));
+        let file = dir.path().join("spoilt.journal");
+        let read = |bytes: &[u8]| {
             fs::write(&file, bytes).expect("written");
             read(&file)
         };
-        // The last block is the end mark: a frame, a kind and a count.
-        let end = whole.len() - FRAME - 2;
-        let read = spoilt(end - 1, end).expect("all but the last block");
-        assert!(read.truncated.is_some() && !read.complete);
-        let failure = spoilt(end - 1, whole.len()).expect_err("a block in the middle");
-        assert!(failure.exit == Exit::Usage && failure.message.contains("at byte"), "{failure}");
+        let mut most = 0;
+        for at in (header..whole.len()).step_by(37) {
+            let mut bytes = whole.clone();
+            let end = bytes.len().min(at + 20);
+            bytes[at..end].fill(0xff);
+            let found = read(&bytes).expect("what comes before");
+            let total = found.recorder.outcomes.total();
+            assert!(found.truncated.is_some() && !found.complete && (most..=200).contains(&total), "{at}");
+            most = total;
+        }
+        assert!(most > 150, "{most}");
         for at in [0, MAGIC.len(), MAGIC.len() + 4 + FRAME + 1] {
-            assert_eq!(spoilt(at, whole.len()).expect_err("no journal").exit, Exit::Usage, "{at}");
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x40;
+            assert_eq!(read(&bytes).expect_err("no journal").exit, Exit::Usage, "{at}");
         }
     }
 
     #[test]
-    fn whatever_a_block_holds_it_is_read_or_refused() {
+    fn zeros_after_a_loss_of_power_are_left_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, ..) = journal_of(dir.path(), 100, 10);
+        let mut bytes = fs::read(&path).expect("read");
+        bytes.truncate(bytes.len() - FRAME - 2);
+        let entries_of = |bytes: &[u8]| {
+            fs::write(&path, bytes).expect("written");
+            let mut count = 0;
+            let shown = entries(&path, &mut |_| {
+                count += 1;
+                Ok(())
+            });
+            (count, shown.expect("a journal").truncated.is_some())
+        };
+        assert_eq!(entries_of(&bytes), (100, false));
+        bytes.extend([0; 4_096]);
+        assert_eq!(entries_of(&bytes), (100, true));
+        let read = read(&path).expect("a journal");
+        assert_eq!((read.complete, read.recorder.outcomes.total()), (false, 100));
+        assert!(read.truncated.is_some_and(|why| why.contains("4,096")));
+    }
+
+    #[test]
+    fn whatever_a_block_holds_it_is_read_or_left_out() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, ..) = journal_of(dir.path(), 40, 50);
         let whole = fs::read(&path).expect("read");
-        let text = serde_json::to_vec(&read(&path).expect("whole").header).expect("JSON");
-        let first = MAGIC.len() + 4 + FRAME + text.len();
+        let first = header_of(&path);
         let length = u32::from_le_bytes(whole[first..first + 4].try_into().expect("four")) as usize;
         let file = dir.path().join("odd.journal");
         for at in first + FRAME..first + FRAME + length {
@@ -523,20 +608,26 @@ mod tests {
                 odd[at] = byte;
                 frame(&mut odd[first..first + FRAME + length]);
                 fs::write(&file, odd).expect("written");
-                if let Err(failure) = read(&file) {
-                    assert_eq!(failure.exit, Exit::Usage, "{at}: {failure}");
-                }
+                assert!(read(&file).is_ok(), "{at}");
             }
         }
     }
 
-    /// Takes so many bytes, then says that it is full.
-    struct SmallDisk(usize);
+    /// Has room for so many bytes, and takes what fits of the rest before it says that it is full.
+    struct SmallDisk {
+        room: usize,
+        kept: Vec<u8>,
+        full: ErrorKind,
+    }
 
     impl Write for SmallDisk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-            Ok(bytes.len())
+            let fits = bytes.len().min(self.room - self.kept.len());
+            if fits == 0 {
+                return Err(self.full.into());
+            }
+            self.kept.extend(&bytes[..fits]);
+            Ok(fits)
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -544,10 +635,24 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_full_disk_ends_the_journal_and_counts_what_is_lost() {
+    impl Disk for SmallDisk {
+        fn cut(&mut self, length: u64) -> io::Result<()> {
+            self.kept.truncate(length as usize);
+            Ok(())
+        }
+    }
+
+    /// A journal of 100 arrivals in blocks of ten on such a disk: what is in it, its keeper's word, and what is read.
+    fn on_a_disk(room: usize, full: ErrorKind) -> (SmallDisk, u64, bool, Replayed) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("run.journal");
+        Journal::create(&path, &Header { planned: 100, ..Header::default() }).expect("a header").finish();
+        let mut kept = fs::read(&path).expect("read");
+        // Without its end mark: a frame, a kind and a count.
+        kept.truncate(kept.len() - FRAME - 2);
+        let header = kept.len();
         let (channel, blocks) = sync_channel(64);
-        let lost = Arc::new(AtomicU64::new(0));
+        let (lost, fault) = (Arc::new(AtomicU64::new(0)), Arc::new(OnceLock::new()));
         let start = sim_device::now();
         let mut writer = Writer::new(0, start, channel.clone(), lost.clone());
         for index in 0..100 {
@@ -557,10 +662,37 @@ mod tests {
             }
         }
         channel.send(Message::End).expect("room");
-        let written = keep(&mut SmallDisk(600), 100, &blocks, &lost);
-        assert!(written.bytes > 100 && written.bytes <= 700, "{written:?}");
-        let lost = lost.load(Ordering::Relaxed);
-        assert!(written.fault.is_some() && lost.is_multiple_of(10) && (10..100).contains(&lost), "{lost}");
+        let disk = SmallDisk { room: header + room, kept, full };
+        let mut keeper = Keeper::new(disk, header as u64, lost.clone(), fault.clone());
+        keeper.keep(&blocks);
+        assert_eq!(keeper.bytes, keeper.disk.kept.len() as u64);
+        fs::write(&path, &keeper.disk.kept).expect("written");
+        (keeper.disk, lost.load(Ordering::Relaxed), fault.get().is_some(), read(&path).expect("a journal"))
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_journal_and_the_end_mark_says_what_is_lost() {
+        let (ample, lost, fault, read) = on_a_disk(1 << 20, ErrorKind::StorageFull);
+        assert_eq!((lost, fault, read.complete, read.lost), (0, false, true, 0));
+        let whole = ample.kept.len() - (ample.room - (1 << 20));
+        let mark = FRAME + 2;
+        for room in (mark..whole).step_by(19) {
+            for full in [ErrorKind::StorageFull, ErrorKind::FileTooLarge, ErrorKind::QuotaExceeded] {
+                let (_, lost, fault, read) = on_a_disk(room, full);
+                let kept = read.recorder.outcomes.total();
+                assert_eq!((fault, read.truncated.as_deref(), kept + lost), (true, None, 100), "{room}");
+                // Where all blocks found room and the mark did not, none is given up for it.
+                assert_eq!((read.complete, read.lost), (lost > 0, lost), "{room}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_disk_costs_no_block_that_is_on_it() {
+        let (_, full_lost, ..) = on_a_disk(300, ErrorKind::StorageFull);
+        let (_, lost, fault, read) = on_a_disk(300, ErrorKind::Other);
+        assert!(fault && lost <= full_lost, "{lost}");
+        assert_eq!(read.recorder.outcomes.total() + lost, 100);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 pub(crate) mod fixture;
 
 use crate::exit::Failure;
-use scenarios::{Action, Authority, Goal, GroupOn, Scenario, Target, Template};
+use scenarios::{Action, Authority, Goal, GroupOn, Scenario, Schedule, Target, Template};
 use sim_identity::authority::LinePlan;
 use sim_identity::defect::{self, Scene, Workshop, World};
 use sim_identity::fleet::FleetPlan;
@@ -20,7 +20,12 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration as StdDuration;
 use time::{Duration, OffsetDateTime};
+
+/// How long before an event an arrival has to be due for the event to come too late for it. `ours:` ten times what an
+/// attempt takes.
+const CLEARLY_BEFORE: StdDuration = StdDuration::from_secs(2);
 
 /// Which part of a run this process does: part `index` (from 0) of `count`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,16 +275,25 @@ impl Devices {
     /// What is meant to become of a device, which is good or has this defect. `admits` says whether good devices are
     /// let in; if not, nothing is verified, and only an individual enrollment still counts.
     pub fn fate(&self, index: u64, defect: Option<Defect>, admits: bool) -> Fate {
+        // Later than any event.
+        self.fate_at(index, defect, admits, StdDuration::MAX)
+    }
+
+    /// The same of a device whose attempt ended at this moment since the start: what happens later does not concern it.
+    pub fn fate_at(&self, index: u64, defect: Option<Defect>, admits: bool, ended: StdDuration) -> Fate {
         let factory = if defect.is_some() { 0 } else { self.maker(index) };
-        self.fate_at(factory, defect, admits)
+        let settled = self.ways.get(factory).is_none_or(|way| way.is_settled(ended));
+        self.meant(defect, admits, settled)
     }
 
     /// What is meant to become of devices with this defect.
     pub fn fate_of_defect(&self, defect: Defect, admits: bool) -> Fate {
-        self.fate_at(0, Some(defect), admits)
+        let settled = self.ways.first().is_none_or(|way| way.is_settled(StdDuration::MAX));
+        self.meant(Some(defect), admits, settled)
     }
 
-    fn fate_at(&self, factory: usize, defect: Option<Defect>, admits: bool) -> Fate {
+    /// `settled` says that neither an event nor an expiry decides.
+    fn meant(&self, defect: Option<Defect>, admits: bool, settled: bool) -> Fate {
         if self.goal == Goal::Connected {
             // A chain is judged when a device registers, and this one never does.
             return Fate::Connected;
@@ -293,8 +307,7 @@ impl Devices {
         if !admits || meant == Fate::Refused {
             return Fate::Refused;
         }
-        let way = self.ways.get(factory);
-        if way.is_some_and(|way| way.unsettled) { Fate::Open } else { meant }
+        if settled { meant } else { Fate::Open }
     }
 
     /// The ways by which good devices are meant to come in: one for each factory, or one where there are none; none
@@ -311,30 +324,56 @@ impl Devices {
     }
 
     /// What is meant to become of the arrivals of a part, of `planned` arrivals of the whole run: an entry for each
-    /// factory, or one where there are none. Bad devices count for the first factory.
+    /// factory, or one where there are none. Bad devices count for the first factory. Arrivals that are due clearly
+    /// before the first event that concerns them are not open.
     pub fn expected(&self, scenario: &Scenario, part: ShardOf, admits: bool, planned: u64) -> Vec<Expected> {
         let devices = scenario.fleet.devices.max(1);
-        let turns = |index| turns(index, planned, devices);
-        let mut made = self.made(part, planned, devices);
+        let early = self.early(scenario, planned);
+        let all = vec![planned; early.len()];
+        let (mut made, mut settled) = (self.made(part, &all, devices), self.made(part, &early, devices));
         let mut expected: Vec<Expected> = (0..made.len()).map(Expected::of).collect();
+        let mut add = |factory: usize, defect, all: u64, settled: u64| {
+            expected[factory].add(self.meant(defect, admits, true), settled);
+            expected[factory].add(self.meant(defect, admits, false), all - settled);
+        };
         for (index, defect) in self.defects.all().filter(|&(index, _)| part.has(index)) {
-            made[self.maker(index)] -= turns(index);
-            expected[0].add(self.fate_of_defect(defect, admits), turns(index));
+            let (all, maker) = (turns(index, planned, devices), self.maker(index));
+            made[maker] -= all;
+            settled[maker] -= turns(index, early[maker], devices);
+            add(0, Some(defect), all, turns(index, early[0], devices));
         }
-        for (factory, good) in made.into_iter().enumerate() {
-            expected[factory].add(self.fate_at(factory, None, admits), good);
+        for (factory, (good, settled)) in made.into_iter().zip(settled).enumerate() {
+            add(factory, None, good, settled);
         }
         expected
     }
 
-    /// How many of the arrivals of a part are of devices of each factory, as if there were no defects.
-    fn made(&self, part: ShardOf, planned: u64, devices: u64) -> Vec<u64> {
-        if self.ways.len() == 1 {
-            return vec![part.arrivals(planned, devices)];
+    /// How many of the planned arrivals are due clearly before anything may concern them, by the way they come in.
+    fn early(&self, scenario: &Scenario, planned: u64) -> Vec<u64> {
+        if self.ways.iter().all(|way| way.unsettled_from.is_none()) {
+            return vec![planned; self.ways.len()];
         }
-        let mut made = vec![0; self.ways.len()];
+        // Of replayed arrivals nobody says here when they come, and in a closed load nobody knows.
+        let schedule = Schedule::new(&scenario.load, scenario.most_arrivals(), scenario.seed, &[]);
+        let schedule = schedule.ok().filter(Schedule::is_open);
+        let before = |from: StdDuration| {
+            let latest = from.checked_sub(CLEARLY_BEFORE)?;
+            schedule.as_ref().map(|schedule| schedule.due_before(latest).min(planned))
+        };
+        let early = |way: &Way| way.unsettled_from.map_or(planned, |from| before(from).unwrap_or(0));
+        self.ways.iter().map(early).collect()
+    }
+
+    /// How many of the first so many arrivals, by factory, are of a part and of devices of that factory, as if there
+    /// were no defects.
+    fn made(&self, part: ShardOf, first: &[u64], devices: u64) -> Vec<u64> {
+        if let [first] = first {
+            return vec![part.arrivals(*first, devices)];
+        }
+        let mut made = vec![0; first.len()];
         for index in (0..part.share(devices)).map(|position| part.device(position)) {
-            made[self.maker(index)] += turns(index, planned, devices);
+            let maker = self.maker(index);
+            made[maker] += turns(index, first[maker], devices);
         }
         made
     }
@@ -350,8 +389,15 @@ fn turns(index: u64, planned: u64, devices: u64) -> u64 {
 struct Way {
     /// The group, where the scenario names it.
     group: Option<EnrollmentGroupId>,
-    /// Whether an event or an expiry decides what becomes of them.
-    unsettled: bool,
+    /// From when on, since the start, an event or an expiry may decide what becomes of them.
+    unsettled_from: Option<StdDuration>,
+}
+
+impl Way {
+    /// Whether nothing had happened yet that decides about an attempt which ended at this moment.
+    fn is_settled(&self, ended: StdDuration) -> bool {
+        self.unsettled_from.is_none_or(|from| ended < from)
+    }
 }
 
 /// What scenarios call the one root of a fleet without factories.
@@ -361,7 +407,7 @@ pub(crate) const ONLY_ROOT: &str = "fleet";
 fn ways(scenario: &Scenario) -> Vec<Way> {
     let way = |group: Option<&EnrollmentGroupId>, root: &str| Way {
         group: group.cloned(),
-        unsettled: is_unsettled(scenario, group, root),
+        unsettled_from: unsettled_from(scenario, group, root),
     };
     if scenario.fleet.factories.is_empty() {
         let group = match &scenario.target {
@@ -373,28 +419,34 @@ fn ways(scenario: &Scenario) -> Vec<Way> {
     scenario.fleet.factories.iter().map(|factory| way(Some(&factory.name), &factory.root)).collect()
 }
 
-/// Whether it depends on the moment what becomes of devices that come in by this group, under this root.
-fn is_unsettled(scenario: &Scenario, group: Option<&EnrollmentGroupId>, root: &str) -> bool {
-    let expires = matches!(scenario.fleet.authority, Authority::Minted { issuing_validity: Some(_), .. });
-    let concerned = scenario.events.iter().any(|event| match &event.action {
+/// From when on it depends on the moment what becomes of devices that come in by this group, under this root.
+fn unsettled_from(scenario: &Scenario, group: Option<&EnrollmentGroupId>, root: &str) -> Option<StdDuration> {
+    if matches!(scenario.fleet.authority, Authority::Minted { issuing_validity: Some(_), .. }) {
+        // It counts from before the start, by how much is not known.
+        return Some(StdDuration::ZERO);
+    }
+    let concerns = |action: &Action| match action {
         Action::DisableGroup(name) | Action::EnableGroup(name) => Some(name) == group,
         Action::DeleteCa(name) => name == root,
         // Devices go to the hubs that are left.
         Action::UnlinkHub(_) => false,
-    });
-    expires || concerned || leaves_no_hub(scenario)
+    };
+    let events = scenario.events.iter().filter(|event| concerns(&event.action)).map(|event| event.at);
+    events.chain(no_hub_from(scenario)).min()
 }
 
-/// Whether the events take every hub away.
-fn leaves_no_hub(scenario: &Scenario) -> bool {
-    let Target::Mock(mock) = &scenario.target else { return false };
+/// When the events have taken every hub away, if they do.
+fn no_hub_from(scenario: &Scenario) -> Option<StdDuration> {
+    let Target::Mock(mock) = &scenario.target else { return None };
     let taken = |hub: &String| {
-        scenario
-            .events
-            .iter()
-            .any(|event| matches!(&event.action, Action::UnlinkHub(name) if name.eq_ignore_ascii_case(hub)))
+        let events = scenario.events.iter().filter(
+            |event| matches!(&event.action, Action::UnlinkHub(name) if name.eq_ignore_ascii_case(hub)),
+        );
+        events.map(|event| event.at).min()
     };
-    mock.hubs.iter().all(taken)
+    let taken: Option<Vec<StdDuration>> = mock.hubs.iter().map(taken).collect();
+    // A scenario without hubs has none from the start.
+    taken.map(|moments| moments.into_iter().max().unwrap_or_default())
 }
 
 /// What becomes of a device with this defect, as documented.
@@ -566,7 +618,9 @@ fn replay(file: &Path) -> Result<Vec<std::time::Duration>, Failure> {
     let cannot = |why: &dyn std::fmt::Display| {
         Failure::usage(format!("cannot read recorded arrivals {}: {why}", file.display()))
     };
-    let text = crate::cli::read_file(file, "recorded arrivals")?;
+    let text = crate::cli::read_file(file, "recorded arrivals").map_err(|failure| {
+        failure.advise("Name a file that can be read; the path of a replay stage is taken from the directory of the scenario.")
+    })?;
     let text = String::from_utf8(text).map_err(|_| cannot(&"it is not UTF-8 text"))?;
     scenarios::recorded(&text).map_err(|fault| cannot(&fault))
 }
@@ -703,7 +757,6 @@ mod tests {
     use crate::exit::Exit;
     use scenarios::{Load, Spacing, Stage, WhenFull};
     use sim_identity::{Certificate, KeyAlgorithm, pem};
-    use std::time::Duration as StdDuration;
 
     #[test]
     fn shards_partition_a_fleet() {
@@ -987,6 +1040,67 @@ mod tests {
         let mut connecting = plain;
         connecting.device.goal = Goal::Connected;
         assert!(fates(&connecting, true).iter().all(|&fate| fate == Connected));
+    }
+
+    #[test]
+    fn an_event_concerns_nobody_whose_attempt_ended_before_it() {
+        let at = StdDuration::from_secs(5);
+        let group = Action::DisableGroup("line-b".parse().expect("a name"));
+        let mut scenario =
+            with_events(with_factories(scenario(MINTED, "[target.mock]", &["svc-group-disabled"])), &[group]);
+        scenario.events[0].at = at;
+        let devices = planned_of(&scenario).expect("devices");
+        let before = at - StdDuration::from_nanos(1);
+        for (factory, ended, fate) in [
+            (0, StdDuration::MAX, Fate::Assigned),
+            (1, StdDuration::ZERO, Fate::Assigned),
+            (1, before, Fate::Assigned),
+            (1, at, Fate::Open),
+        ] {
+            let found = devices.fate_at(one_of(&devices, factory), None, true, ended);
+            assert_eq!(found, fate, "{factory} {ended:?}");
+        }
+    }
+
+    #[test]
+    fn arrivals_that_are_due_clearly_before_an_event_are_not_open() {
+        // 100 a second, so that the 400 arrivals are due within 4 seconds.
+        let load = |when_full| Load::Open {
+            stages: vec![Stage::Constant { rate: 100.0, lasts: None }],
+            spacing: Spacing::Even,
+            max_in_flight: 10,
+            when_full,
+        };
+        let replay = || Load::Open {
+            stages: vec![Stage::Replay { file: "a.txt".to_owned() }],
+            spacing: Spacing::Even,
+            max_in_flight: 10,
+            when_full: WhenFull::Wait,
+        };
+        let plain = scenario(MINTED, "[target.mock]", &["time-leaf-expired"]);
+        let closed = plain.load.clone();
+        assert!(matches!(closed, Load::Closed { .. }), "or another one is to be named here");
+        let group = Action::DisableGroup("fleet".parse().expect("a name"));
+        for (load, at, open) in [
+            (load(WhenFull::Wait), 0, 399),
+            (load(WhenFull::Wait), 2, 399),
+            (load(WhenFull::Shed), 5, 100),
+            (load(WhenFull::Wait), 7, 0),
+            (load(WhenFull::Wait), 200, 0),
+            (closed, 200, 399),
+            (replay(), 200, 399),
+        ] {
+            let mut scenario = with_events(plain.clone(), std::slice::from_ref(&group));
+            (scenario.events[0].at, scenario.load) = (StdDuration::from_secs(at), load);
+            let devices = planned_of(&scenario).expect("devices");
+            let expected = &devices.expected(&scenario, ShardOf::WHOLE, true, 400)[0];
+            assert_eq!(
+                (expected.assigned, expected.refused, expected.open),
+                (399 - open, 1, open),
+                "at {at} s with {:?}",
+                scenario.load
+            );
+        }
     }
 
     fn sorted(fates: &[Fate]) -> Vec<String> {

@@ -134,6 +134,10 @@ pub struct Recorder {
     pub retries: Retries,
     /// Devices that stayed connected.
     pub held: HeldCounts,
+    /// Arrivals that were due and waited for a slot.
+    pub waited: u64,
+    /// The longest such wait.
+    pub waited_longest: Duration,
     /// What handshakes agreed on.
     pub tls: HashMap<TlsFacts, u64>,
     /// Which devices ended an attempt: a sum of hashes of their registration ids, in which order does not matter.
@@ -160,6 +164,8 @@ impl Recorder {
             clocks: Clocks::new(),
             retries: Retries::default(),
             held: HeldCounts::default(),
+            waited: 0,
+            waited_longest: Duration::ZERO,
             tls: HashMap::new(),
             device_set: 0,
             seconds: BTreeMap::new(),
@@ -246,21 +252,39 @@ impl Recorder {
             *self.tls.entry(facts).or_default() += 1;
         }
         self.device_set = self.device_set.wrapping_add(digest(ending.id));
-        let retries = &attempt.retries;
-        self.retries.throttled += u64::from(retries.throttled);
-        self.retries.server_error += u64::from(retries.server_error);
-        self.retries.connection += u64::from(retries.connection);
-        self.retries.timeout += u64::from(retries.timeout);
-        let again = u64::from(retries.total());
         let second = self.second(attempt.finished);
         second.finished += 1;
         second.assigned += u64::from(success);
         second.refused += u64::from(!success);
-        second.retries += again;
     }
 
-    /// Counts arrivals of which nothing is known but that they did not end by themselves.
-    pub fn end_unheard(&mut self, arrivals: u64) {
+    /// Notes what attempts tried again up to a moment; they are not asked for it when they end.
+    pub fn again(&mut self, moment: Instant, retries: &sim_device::Retries) {
+        if retries.total() == 0 {
+            return;
+        }
+        self.retries.throttled += u64::from(retries.throttled);
+        self.retries.server_error += u64::from(retries.server_error);
+        self.retries.connection += u64::from(retries.connection);
+        self.retries.timeout += u64::from(retries.timeout);
+        self.second(moment).retries += u64::from(retries.total());
+    }
+
+    /// Notes how many devices stay connected at a moment.
+    pub fn stay(&mut self, moment: Instant, devices: u64) {
+        if devices > 0 {
+            self.second(moment).held = devices;
+        }
+    }
+
+    /// Notes that an arrival waited for a slot.
+    pub fn waited(&mut self, lasting: Duration) {
+        self.waited += 1;
+        self.waited_longest = self.waited_longest.max(lasting);
+    }
+
+    /// Counts arrivals of which it is not known how they ended, and why not.
+    pub fn end_unheard(&mut self, arrivals: u64, message: &str) {
         if arrivals == 0 {
             return;
         }
@@ -270,7 +294,7 @@ impl Recorder {
             outcome: OutcomeKind::Interrupted,
             phase: None,
             code: None,
-            message: "the run was interrupted".to_owned(),
+            message: message.to_owned(),
             defect: None,
             expected: false,
         };
@@ -325,9 +349,12 @@ impl Recorder {
             mine.assigned += second.assigned;
             mine.refused += second.refused;
             mine.shed += second.shed;
+            mine.held += second.held;
             mine.retries += second.retries;
         }
         add_retries(&mut self.retries, &other.retries);
+        self.waited += other.waited;
+        self.waited_longest = self.waited_longest.max(other.waited_longest);
         self.held.devices += other.held.devices;
         self.held.kept += other.held.kept;
         self.held.dropped += other.held.dropped;
@@ -394,7 +421,7 @@ fn reason(ending: &Ending<'_>) -> ReasonKey {
         Outcome::Refused(refused) => (Some(refused.phase), refused.code, refused.message.clone()),
         Outcome::Disabled => (None, None, "the enrollment is disabled".to_owned()),
         Outcome::Failed { code, message } => (None, *code, message.clone()),
-        Outcome::Throttled => (None, None, "throttled until the time was up".to_owned()),
+        Outcome::Throttled => (None, None, "throttled until it gave up".to_owned()),
         Outcome::Unreachable { phase, cause } => (Some(*phase), None, cause.as_str().to_owned()),
         Outcome::TimedOut { phase } => (Some(*phase), None, "the time was up".to_owned()),
         Outcome::ProtocolError { phase, what } => (Some(*phase), None, (*what).to_owned()),
@@ -466,6 +493,7 @@ mod tests {
             for recorder in [&mut whole, &mut parts[i % 2]] {
                 recorder.offered(start);
                 recorder.start(attempt.started);
+                recorder.again(attempt.finished, &attempt.retries);
                 recorder.end(&ending(&attempt, start, &id));
             }
         }

@@ -188,7 +188,7 @@ fn every_defect_gets_its_documented_answer_and_the_mock_traces_what_preflight_fo
         for (index, defect) in places {
             let identity = devices.device(index).expect("a device");
             presented += 1;
-            let device = Device { identity: identity.clone(), session: None, draws: index };
+            let device = Device { identity: identity.clone(), session: None, draws: index, tally: None };
             let made = sim_device::attempt(&target, &device).await;
             let (answer, wanted) = (told(&made), expected(defect));
             if answer != wanted {

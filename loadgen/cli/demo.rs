@@ -48,9 +48,10 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit, Failure> {
         "A factory is about to ship devices. Will the Device Provisioning Service let them in?\n".to_owned(),
     );
     let show = Show { output, narrate: &story, live: Mutex::new(Live::Silent), watchers: &nobody };
-    let record = conduct(&script, ShardOf::WHOLE, &Access::default(), &out, &show).await?;
+    let (record, kept) = conduct(&script, ShardOf::WHOLE, &Access::default(), &out, &show).await?;
     story(String::new());
     output.line(reports::summary(&record));
+    kept?;
     output.line(format_args!("record    {}", out.join("run.json").display()));
     output.line(format_args!("page      {}", out.join("run.html").display()));
     story("next      rollcall mock, rollcall ca, rollcall mint and rollcall run do the same step by step: see --help".to_owned());

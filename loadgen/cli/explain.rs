@@ -1,10 +1,11 @@
-//! `rollcall explain`: what an error code, a diagnostic, a defect, a verdict, a knob, a fault or an exit status means,
-//! what usually causes it, what repairs it, and where that stands.
+//! `rollcall explain`: what an error code, a diagnostic, a defect, a verdict, a knob, a fault, an outcome, a judgement, a
+//! metric or an exit status means, what usually causes it, what repairs it, and where that stands.
 
 mod codes;
 mod exits;
 mod faults;
 mod knobs;
+mod runs;
 mod verdicts;
 
 use super::output::Output;
@@ -27,8 +28,9 @@ Examples:
   rollcall explain exit 3
   rollcall explain defects")]
 pub struct ExplainArgs {
-    /// A code of the service, a diagnostic, a defect, a verdict, a knob, a fault or an exit status, by its id; or a
-    /// kind of these to list: codes, diagnostics, defects, verdicts, knobs, faults, exits [default: lists all]
+    /// A code of the service, a diagnostic, a defect, a verdict, a knob, a fault, an outcome, a judgement of a run, a
+    /// metric or an exit status, by its id; or a kind of these to list: codes, diagnostics, defects, verdicts, knobs,
+    /// faults, outcomes, judgements, metrics, exits [default: lists all]
     #[arg(value_name = "ID")]
     pub id: Vec<String>,
     /// Print the result as JSON
@@ -52,13 +54,29 @@ pub(crate) enum Kind {
     Knob,
     /// A fault of the mock's, on demand.
     Fault,
+    /// How an arrival ends.
+    Outcome,
+    /// How a run is judged.
+    Judgement,
+    /// What a gate looks at.
+    Metric,
     /// An exit status.
     Exit,
 }
 
 impl Kind {
-    const ALL: [Kind; 7] =
-        [Kind::Code, Kind::Diagnostic, Kind::Defect, Kind::Verdict, Kind::Knob, Kind::Fault, Kind::Exit];
+    const ALL: [Kind; 10] = [
+        Kind::Code,
+        Kind::Diagnostic,
+        Kind::Defect,
+        Kind::Verdict,
+        Kind::Knob,
+        Kind::Fault,
+        Kind::Outcome,
+        Kind::Judgement,
+        Kind::Metric,
+        Kind::Exit,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -68,6 +86,9 @@ impl Kind {
             Kind::Verdict => "verdict",
             Kind::Knob => "knob",
             Kind::Fault => "fault",
+            Kind::Outcome => "outcome",
+            Kind::Judgement => "judgement",
+            Kind::Metric => "metric",
             Kind::Exit => "exit",
         }
     }
@@ -87,6 +108,9 @@ impl Kind {
             Kind::Verdict => verdicts::entries(),
             Kind::Knob => knobs::entries(),
             Kind::Fault => faults::entries(),
+            Kind::Outcome => runs::outcomes(),
+            Kind::Judgement => runs::judgements(),
+            Kind::Metric => runs::metrics(),
             Kind::Exit => exits::entries(),
         }
     }
@@ -101,7 +125,8 @@ impl fmt::Display for Kind {
 /// One thing explained; `rollcall.explain/1` lists them as `entries`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Entry {
-    /// What it is: `code`, `diagnostic`, `defect`, `verdict`, `knob`, `fault` or `exit`.
+    /// What it is: `code`, `diagnostic`, `defect`, `verdict`, `knob`, `fault`, `outcome`, `judgement`,
+    /// `metric` or `exit`.
     kind: Kind,
     /// Its stable id.
     id: String,
@@ -167,7 +192,9 @@ impl Entry {
             let (id, message) = asked.split_once([' ', ':']).unwrap_or_default();
             self.id.eq_ignore_ascii_case(id) && said(message.trim())
         };
-        self.id.eq_ignore_ascii_case(asked) || said(asked) || both()
+        let of_metric =
+            || self.kind == Kind::Metric && asked.split_once('.').is_some_and(|(head, _)| head == self.id);
+        self.id.eq_ignore_ascii_case(asked) || said(asked) || both() || of_metric()
     }
 
     /// Whether this is a knob that goes by this name elsewhere: in scenarios and papers, in one word.
@@ -385,6 +412,12 @@ mod tests {
             (&["leaf-ca"], &[Kind::Knob]),
             (&["code-lifetime"], &[Kind::Knob]),
             (&["half-open"], &[Kind::Fault]),
+            (&["shed"], &[Kind::Outcome]),
+            (&["timed_out"], &[Kind::Outcome]),
+            (&["interrupted"], &[Kind::Outcome, Kind::Judgement]),
+            (&["generator-limited"], &[Kind::Judgement]),
+            (&["response_time.p99"], &[Kind::Metric]),
+            (&["outcome", "assigned"], &[Kind::Outcome]),
             (&["3"], &[Kind::Exit]),
             (&["exit", "3"], &[Kind::Exit]),
             (&["exit 3"], &[Kind::Exit]),

@@ -51,6 +51,13 @@ pub(crate) fn span(time: Duration) -> String {
     }
 }
 
+/// A moment by which something is over, never too early: as [`span`], rounded up.
+pub(crate) fn by(time: Duration) -> String {
+    let unit = if time < Duration::from_secs(10) { 100_000_000 } else { 1_000_000_000 };
+    let nanos = time.as_nanos().div_ceil(unit).saturating_mul(unit);
+    span(u64::try_from(nanos).map_or(time, Duration::from_nanos))
+}
+
 fn two(large: u64, unit: &str, small: u64, smaller: &str) -> String {
     match small {
         0 => format!("{} {unit}", grouped(large)),
@@ -135,6 +142,11 @@ mod tests {
             (span(Duration::from_secs(3_600)), "1 h"),
             (span(Duration::from_secs(12_000)), "3 h 20 min"),
             (span(Duration::from_secs(187_200)), "2 d 4 h"),
+            (by(Duration::from_millis(11_990)), "12 s"),
+            (by(Duration::from_secs(12)), "12 s"),
+            (by(Duration::from_millis(3_990)), "4 s"),
+            (by(Duration::from_millis(310)), "0.4 s"),
+            (by(Duration::ZERO), "0 s"),
             (size(470), "470 bytes"),
             (size(16_896), "17 KiB"),
             (size(63 << 20), "63 MiB"),

@@ -7,8 +7,10 @@ mod line;
 
 use super::output::Output;
 use crate::collector::Glance;
+use crate::recorder::Recorder;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reports::OutcomeKind;
 use scenarios::{Load, Scenario, Schedule, Spacing};
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use std::time::Duration;
 const DRAWS_PER_SECOND: u8 = 2;
 /// How far apart plain lines are.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// How far apart JSON objects are.
+const OBJECT_EVERY: Duration = Duration::from_secs(1);
 
 /// The form in which a run is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -27,7 +31,7 @@ pub enum Form {
     View,
     /// A line every 5 seconds
     Lines,
-    /// A JSON object every second (schema rollcall.live/1)
+    /// A JSON object every second and at the end, and nothing else (schema rollcall.live/1)
     Json,
     /// Nothing
     None,
@@ -67,7 +71,7 @@ pub enum Live {
     /// Whoever reads a log.
     Lines(Header, Output, Pace),
     /// Machines.
-    Json(Header, Output),
+    Json(Header, Output, Pace, Option<serde_json::Value>),
     /// Nobody.
     Silent,
 }
@@ -79,9 +83,9 @@ impl Live {
         match form {
             Form::View => Self::Terminal(header, view()),
             Form::Auto if output.interactive() => Self::Terminal(header, view()),
-            Form::Json => Self::Json(header, output),
-            Form::Lines => Self::Lines(header, output, Pace::default()),
-            Form::Auto if !output.quiet => Self::Lines(header, output, Pace::default()),
+            Form::Json => Self::Json(header, output, Pace::every(OBJECT_EVERY), None),
+            Form::Lines => Self::Lines(header, output, Pace::every(LINE_EVERY)),
+            Form::Auto if !output.quiet => Self::Lines(header, output, Pace::every(LINE_EVERY)),
             Form::Auto | Form::None => Self::Silent,
         }
     }
@@ -95,23 +99,34 @@ impl Live {
                     output.talk(line::line(header, glance));
                 }
             }
-            Self::Json(header, output) => output.signal(&document::of(header, glance)),
+            Self::Json(header, output, pace, last) => {
+                let moment = document::of(header, glance);
+                *last = if pace.is_due(glance.elapsed) {
+                    output.signal(&moment);
+                    None
+                } else {
+                    serde_json::to_value(&moment).ok()
+                };
+            }
             Self::Silent => {}
         }
     }
 
-    /// Says something meanwhile, without spoiling the view.
+    /// Says something meanwhile, without spoiling the view; not to a machine, which reads objects alone.
     pub fn say(&self, output: Output, text: &str) {
         match self {
             Self::Terminal(_, bar) if !output.quiet => bar.println(text),
+            Self::Json(..) => {}
             _ => output.talk(text),
         }
     }
 
-    /// Takes the view away; what comes after it is the result.
+    /// Takes the view away, or tells a machine how it stood last; what comes after is the result.
     pub fn end(&mut self) {
-        if let Self::Terminal(_, bar) = std::mem::replace(self, Self::Silent) {
-            bar.finish_and_clear();
+        match std::mem::replace(self, Self::Silent) {
+            Self::Terminal(_, bar) => bar.finish_and_clear(),
+            Self::Json(_, output, _, Some(last)) => output.signal(&last),
+            Self::Json(..) | Self::Lines(..) | Self::Silent => {}
         }
     }
 }
@@ -124,17 +139,43 @@ fn view() -> ProgressBar {
     bar
 }
 
-/// Lets one line through in every stretch of [`LINE_EVERY`].
-#[derive(Debug, Default)]
+/// Lets one line through in every stretch of so many whole seconds.
+#[derive(Debug)]
 pub struct Pace {
+    every: Duration,
     shown: u32,
 }
 
 impl Pace {
+    const fn every(every: Duration) -> Self {
+        Self { every, shown: 0 }
+    }
+
     fn is_due(&mut self, elapsed: Duration) -> bool {
-        let due = u32::try_from(elapsed.as_secs() / LINE_EVERY.as_secs()).unwrap_or(u32::MAX);
+        let due = u32::try_from(elapsed.as_secs() / self.every.as_secs().max(1)).unwrap_or(u32::MAX);
         let shown = std::mem::replace(&mut self.shown, due);
         due > shown
+    }
+}
+
+impl Glance<'_> {
+    /// Arrivals that came due and wait for a slot: neither started nor shed. Those that were given up when the run was
+    /// stopped do not wait any more.
+    pub(crate) fn waiting(&self) -> u64 {
+        let Recorder { offered, started, outcomes, .. } = self.total;
+        let dealt_with = started + outcomes.count(OutcomeKind::Shed);
+        offered.saturating_sub(dealt_with.max(outcomes.total()))
+    }
+
+    /// Whether no more arrivals will come due: all have, or the run was stopped and the others were given up.
+    pub(crate) fn all_have_come(&self) -> bool {
+        let Recorder { offered, outcomes, .. } = self.total;
+        self.planned > 0 && (*offered).max(outcomes.total()) >= self.planned
+    }
+
+    /// Arrivals a second that are planned at this moment; 0 in a closed load, and once all have come.
+    pub(crate) fn rate_to_come(&self) -> f64 {
+        if self.all_have_come() { 0.0 } else { self.planned_rate }
     }
 }
 
@@ -146,8 +187,8 @@ fn quantile(times: &hdrhistogram::Histogram<u64>, quantile: f64) -> Option<Durat
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::recorder::{ReasonKey, Recorder, record};
-    use reports::{GateResult, OutcomeKind};
+    use crate::recorder::{ReasonKey, record};
+    use reports::GateResult;
     use sim_device::Phase;
     use std::time::Duration;
 
@@ -199,7 +240,7 @@ pub(crate) mod tests {
     pub(crate) fn sight(scale: u64) -> Sight {
         let start = sim_device::now();
         let (mut total, mut last) = (Recorder::new(start), Recorder::new(start));
-        (total.offered, total.started, total.finished) = (14_400 * scale, 14_400 * scale, 14_365 * scale);
+        (total.offered, total.started, total.finished) = (14_520 * scale, 14_400 * scale, 14_365 * scale);
         total.outcomes.add_many(OutcomeKind::Assigned, 14_300 * scale);
         total.outcomes.add_many(OutcomeKind::Refused, 65 * scale);
         total.unexpected = 3 * scale;
@@ -245,11 +286,56 @@ pub(crate) mod tests {
 
     #[test]
     fn lines_come_every_five_seconds_however_often_there_is_something_to_show() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::every(LINE_EVERY);
         let shown: Vec<u64> =
             (0..24).filter(|half| pace.is_due(Duration::from_millis(half * 500 + 17))).collect();
         assert_eq!(shown, [10, 20]);
         assert!(pace.is_due(Duration::from_secs(40)) && !pace.is_due(Duration::from_secs(44)));
+    }
+
+    #[test]
+    fn machines_get_an_object_a_second_and_how_it_stood_last() {
+        let mut sight = sight(1);
+        let mut live = Live::Json(header(), Output::default(), Pace::every(OBJECT_EVERY), None);
+        let mut show = |live: &mut Live, millis, finished| {
+            sight.total.finished = finished;
+            let glance = Glance { elapsed: Duration::from_millis(millis), ..sight.glance() };
+            live.show(&glance);
+            match live {
+                Live::Json(_, _, _, last) => last.as_ref().map(|last| last["finished"].clone()),
+                _ => None,
+            }
+        };
+        assert_eq!(show(&mut live, 503, 1), Some(1.into()), "not yet told");
+        assert_eq!(show(&mut live, 1_004, 2), None, "told");
+        assert_eq!(show(&mut live, 1_504, 3), Some(3.into()));
+        assert_eq!(show(&mut live, 1_900, 4), Some(4.into()), "told at the end");
+        live.end();
+        assert!(matches!(live, Live::Silent));
+    }
+
+    #[test]
+    fn arrivals_wait_that_were_neither_started_nor_shed_nor_given_up() {
+        // Offered, started, shed, interrupted: waiting, and whether all 300 have come.
+        for (offered, started, shed, interrupted, waiting, all) in [
+            (0, 0, 0, 0, 0, false),
+            (100, 10, 0, 0, 90, false),
+            (100, 10, 90, 0, 0, false),
+            (300, 10, 0, 0, 290, true),
+            (300, 300, 0, 0, 0, true),
+            // Stopped: nobody else comes, whether due already or not.
+            (100, 10, 0, 290, 0, true),
+        ] {
+            let mut total = Recorder::new(sim_device::now());
+            (total.offered, total.started) = (offered, started);
+            total.outcomes.add_many(OutcomeKind::Shed, shed);
+            total.outcomes.add_many(OutcomeKind::Interrupted, interrupted);
+            total.outcomes.add_many(OutcomeKind::Assigned, started);
+            let base = sight(1);
+            let glance = Glance { total: &total, planned: 300, ..base.glance() };
+            let found = (glance.waiting(), glance.all_have_come(), glance.rate_to_come() == 0.0);
+            assert_eq!(found, (waiting, all, all), "{offered} {started} {shed} {interrupted}");
+        }
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub fn run(args: &PlanArgs, output: Output) -> Result<Exit, Failure> {
         scenario,
         text: &script.text,
         shard: args.shard,
+        sorted: script.replays()?.iter().all(|times| times.is_sorted()),
         forecast: &forecast,
         descriptors_limit: descriptors_limit(),
         refused: allowed.as_ref().err(),
@@ -70,6 +71,8 @@ struct View<'a> {
     scenario: &'a Scenario,
     text: &'a ScenarioText,
     shard: ShardOf,
+    /// Whether recorded arrivals are in the order in which they come.
+    sorted: bool,
     forecast: &'a Forecast,
     /// Descriptors that the process may have, where the system tells.
     descriptors_limit: Option<u64>,
@@ -217,6 +220,16 @@ mod tests {
         }
     }
 
+    /// Factories, faults and events beside what the sections say.
+    fn with_everything(scenario: &mut Scenario) {
+        scenario.fleet.factories = crate::plan::fixture::with_factories(scenario.clone()).fleet.factories;
+        if let Target::Mock(mock) = &mut scenario.target {
+            mock.faults = sim_protocol::faults::chaos();
+        }
+        let group = scenarios::Action::DisableGroup("g".parse().expect("a name"));
+        *scenario = crate::plan::fixture::with_events(scenario.clone(), &vec![group; 6]);
+    }
+
     #[test]
     fn a_plan_of_a_hard_storm_fits_forty_lines() {
         let gates: String = ["p50", "p90", "p99", "p999", "max", "mean"]
@@ -228,8 +241,10 @@ mod tests {
             .map(|id| format!("[[fleet.defect]]\nid = \"{id}\"\ndevices = 1\n"))
             .collect();
         let load = "[load.open]\nmax_in_flight = 100\nwhen_full = \"shed\"\n";
-        let scenario =
-            scenario(30_000, &format!("{load}{stages}{gates}{defects}[device.hold]\nlasts = \"1m\"\n"));
+        let mut scenario =
+            scenario(15_000, &format!("{load}{stages}{gates}{defects}[device.hold]\nlasts = \"1m\"\n"));
+        scenario.fleet.turns = 2;
+        with_everything(&mut scenario);
         let schedule = schedule_of(&scenario);
         let forecast = Forecast::of(&scenario, &schedule, ShardOf::WHOLE);
         let name = scenario.name.clone();
@@ -238,7 +253,8 @@ mod tests {
         let view = View {
             scenario: &scenario,
             text: &text,
-            shard: ShardOf::WHOLE,
+            shard: ShardOf { index: 1, count: 4 },
+            sorted: false,
             forecast: &forecast,
             descriptors_limit: Some(100),
             refused: Some(&failure),

@@ -149,7 +149,7 @@ pub(crate) async fn attempt_once(
         timeout: args.timeout,
         habits: Habits::default(),
     };
-    let device = Device { identity, session: None, draws: 0 };
+    let device = Device { identity, session: None, draws: 0, tally: None };
     sim_device::warm_up(&target.tls);
     let made = attempt(&target, &device).await;
     Ok((device, made))

@@ -8,7 +8,7 @@ use crate::cli::{create_dir, read_file};
 use crate::exit::{Exit, Failure};
 use crate::journal;
 use clap::Args;
-use reports::Record;
+use reports::{InvalidRecord, Record};
 use std::path::{Path, PathBuf};
 
 /// `rollcall report`.
@@ -22,7 +22,8 @@ Examples:
   rollcall report results --devices devices.csv
       how every device fared, from the journal
 
-A directory without a run.json is that of a run that was killed: its journal is read.")]
+A directory without a run.json is that of a run that was killed: its journal is read.
+It ends as the run did: 0, 4, 98, 99 or 130, by the verdict of the record.")]
 pub struct ReportArgs {
     /// Directory of a run, its run.json, or its journal
     #[arg(value_name = "PATH")]
@@ -46,11 +47,14 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<Exit, Failure> {
     let output = Output { json: args.json, ..output };
     let source = Source::of(&args.path)?;
     if let Some(to) = &args.devices {
-        let rows = devices::write(&source.journal()?, to)?;
+        let (rows, truncated) = devices::write(&source.journal()?, to)?;
+        if let Some(why) = truncated {
+            output.warn(format_args!("the journal is damaged: {why}"));
+        }
         output.talk(format_args!("Devices: {}, {rows} arrivals", to.display()));
     }
     let out = args.out.clone().unwrap_or_else(|| source.dir());
-    match &source {
+    let record = match &source {
         Source::Record(path) => {
             let record = parse(path)?;
             create_dir(&out)?;
@@ -62,22 +66,24 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<Exit, Failure> {
                 write_page(&record, &out)?;
             }
             shown(&record, &out, output);
-            Ok(Exit::Good)
+            record
         }
         Source::Journal(path) => {
             refuse_existing(&out, args.force)?;
             let replayed = journal::read(path)?;
-            if let Some(why) = &replayed.truncated {
-                output.warn(format_args!("the journal has no end: {why}"));
+            // It was said when the rows were written, if they were.
+            if let Some(why) = replayed.truncated.as_ref().filter(|_| args.devices.is_none()) {
+                output.warn(format_args!("the journal is damaged: {why}"));
             }
             let record = rebuild(replayed)?;
             create_dir(&out)?;
             write(&record, &out)?;
             shown(&record, &out, output);
             output.talk(format_args!("Record: {}", out.join("run.json").display()));
-            Ok(exit_of(&record))
+            record
         }
-    }
+    };
+    Ok(exit_of(&record))
 }
 
 fn shown(record: &Record, out: &Path, output: Output) {
@@ -138,17 +144,26 @@ fn no_run(path: &Path) -> Failure {
 /// # Errors
 /// Usage, when there is none, or one that cannot be read.
 pub(super) fn read_record(path: &Path) -> Result<Record, Failure> {
-    if path.is_dir() { parse(&path.join("run.json")) } else { parse(path) }
+    if !path.is_dir() {
+        return parse(path);
+    }
+    let record = path.join("run.json");
+    if !record.is_file() && path.join(JOURNAL).is_file() {
+        return Err(Failure::usage(format!("{} holds a journal and no record", path.display()))
+            .advise(format!("Make the record first: rollcall report {}", path.display())));
+    }
+    parse(&record)
 }
 
 fn parse(path: &Path) -> Result<Record, Failure> {
     let bytes = read_file(path, "record")?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| {
-        Failure::usage(format!("cannot read record {}: it is not UTF-8 text", path.display()))
-    })?;
-    Record::from_json(text).map_err(|fault| {
-        Failure::usage(format!("cannot read record {}: {fault}", path.display()))
-            .advise("Name the run.json or the journal that a run has written.")
+    let advice = "Name the run.json or the journal that a run has written.";
+    let neither =
+        || Failure::usage(format!("{} is neither a record nor a journal", path.display())).advise(advice);
+    let text = std::str::from_utf8(&bytes).ok().filter(|text| text.trim_start().starts_with('{'));
+    Record::from_json(text.ok_or_else(neither)?).map_err(|fault| match fault {
+        InvalidRecord::Schema { found } if found.is_empty() => neither(),
+        fault => Failure::usage(format!("cannot read {}: {fault}", path.display())).advise(advice),
     })
 }
 
@@ -165,14 +180,10 @@ pub(super) fn refuse_existing(out: &Path, force: bool) -> Result<(), Failure> {
         .advise("Name another directory with --out, or replace it with --force."))
 }
 
-/// Writes `run.json` and `run.html`.
-///
-/// # Errors
-/// When they cannot be made or written.
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reports::SCHEMA;
+    use reports::{SCHEMA, Verdict, VerdictKind};
     use std::fs;
 
     fn args(path: &Path) -> ReportArgs {
@@ -206,8 +217,8 @@ mod tests {
     fn a_record_is_rendered_beside_itself_and_left_as_it_is() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("run.json"), record()).expect("written");
-        // The verdict is told, and is not the command's.
-        assert_eq!(run(&args(dir.path()), quiet()).expect("rendered"), Exit::Good);
+        let as_the_run = exit_of(&read_record(dir.path()).expect("a record"));
+        assert_eq!(run(&args(dir.path()), quiet()).expect("rendered"), as_the_run);
         assert!(dir.path().join("run.html").is_file());
         assert_eq!(fs::read_to_string(dir.path().join("run.json")).expect("read"), record());
         let elsewhere = ReportArgs { out: Some(dir.path().join("other")), ..args(dir.path()) };
@@ -230,12 +241,41 @@ mod tests {
     fn what_is_no_run_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("run.json");
-        for text in ["", "{}", "[]", "\u{feff}x"] {
+        for text in ["", "rollcall j", "name = \"a\"\n", "{}", "{\"schema\":", "[]", "\u{feff}x"] {
             fs::write(&file, text).expect("written");
             assert_eq!(run(&args(&file), quiet()).expect_err("no record").exit, Exit::Usage, "{text}");
         }
         let devices = ReportArgs { devices: Some(dir.path().join("d.csv")), ..args(&file) };
         fs::write(&file, record()).expect("written");
         assert_eq!(run(&devices, quiet()).expect_err("no journal").exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_report_ends_as_the_run_did() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let kinds = [
+            (VerdictKind::Good, Exit::Good),
+            (VerdictKind::GateFailed, Exit::GateFailed),
+            (VerdictKind::Invalid, Exit::Invalid),
+            (VerdictKind::Interrupted, Exit::Interrupted),
+        ];
+        for (kind, exit) in kinds {
+            let verdict = Verdict { kind, ..Verdict::default() };
+            let record = Record { schema: SCHEMA.to_owned(), planned: 3, verdict, ..Record::default() };
+            write(&record, dir.path()).expect("written");
+            assert_eq!(run(&args(dir.path()), quiet()).expect("rendered"), exit);
+        }
+    }
+
+    #[test]
+    fn who_needs_a_record_is_told_how_a_journal_becomes_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let without = read_record(dir.path()).expect_err("empty");
+        fs::write(dir.path().join(JOURNAL), "").expect("written");
+        let beside = read_record(dir.path()).expect_err("no record");
+        assert_eq!((without.exit, beside.exit), (Exit::Usage, Exit::Usage));
+        let advised =
+            |failure: &Failure| failure.advice.as_ref().is_some_and(|a| a.contains("rollcall report"));
+        assert!(advised(&beside) && !advised(&without), "{without}; {beside}");
     }
 }

@@ -4,7 +4,7 @@ mod conduct;
 mod scene;
 mod script;
 
-pub use conduct::{JOURNAL, conduct, rebuild};
+pub use conduct::{JOURNAL, Kept, conduct, rebuild};
 pub(crate) use conduct::{raise_descriptors, write, write_page};
 pub use script::Script;
 
@@ -12,17 +12,18 @@ use super::live::Live;
 use super::output::Output;
 use super::plan;
 use super::secret::{Secret, SecretParser};
-use crate::capacity::Search;
+use crate::capacity::{self, Search};
 use crate::collector::Glance;
 use crate::exit::{Exit, Failure};
 use crate::plan::ShardOf;
 use crate::telemetry::Metrics;
 use clap::Args;
-use reports::{OutcomeKind, Record, VerdictKind};
-use scenarios::{Load, Override, Spacing, Stage, WhenFull};
+use reports::{Ended, OutcomeKind, Record, VerdictKind};
+use scenarios::{Load, Override, Scenario, Spacing, Stage, WhenFull};
 use sim_device::Sources;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -56,17 +57,18 @@ pub struct RunArgs {
     /// Do not write each outcome to run.journal as it comes: nothing is left of a run that is killed
     #[arg(long)]
     pub no_journal: bool,
-    /// Search for the highest rate that meets the gates: some twenty runs of an open load, without a journal
+    /// Search for the highest rate that meets the gates: some 25 runs of a constant rate, without a journal. Of the scenario
+    /// the load, turns and holds are left out
     #[arg(long, conflicts_with_all = ["shard", "start_at"])]
     pub find_capacity: bool,
-    /// With --find-capacity: the first rate to try, in arrivals per second
-    #[arg(long, value_name = "RATE", default_value_t = 50.0, value_parser = rate, requires = "find_capacity")]
-    pub from: f64,
+    /// With --find-capacity: the first rate to try, in arrivals per second [default: 50, or --up-to if that is less]
+    #[arg(long, value_name = "RATE", value_parser = rate, requires = "find_capacity")]
+    pub from: Option<f64>,
     /// With --find-capacity: the highest rate to try, in arrivals per second
     #[arg(long, value_name = "RATE", default_value_t = 20_000.0, value_parser = rate, requires = "find_capacity")]
     pub up_to: f64,
-    /// With --find-capacity: how long each rate is tried
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = scenarios::parse_duration, requires = "find_capacity")]
+    /// With --find-capacity: how long each rate is tried, at least 2s; low ones longer, for 100 arrivals or a minute
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = trial, requires = "find_capacity")]
     pub trial: Duration,
     /// Connect from this address, or from each of FIRST-LAST in turn; repeatable
     #[arg(long, value_name = "ADDRESS", value_parser = addresses)]
@@ -98,6 +100,15 @@ pub struct RunArgs {
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
     rate.ok_or_else(|| format!("`{text}` is no rate above 0"))
+}
+
+/// How long a rate is tried: its second half is to have a whole second.
+fn trial(text: &str) -> Result<Duration, String> {
+    let lasts = scenarios::parse_duration(text).map_err(|error| error.to_string())?;
+    if lasts < Duration::from_secs(2) {
+        return Err(format!("`{text}` is too short to see whether a service keeps up: give it 2s at least"));
+    }
+    Ok(lasts)
 }
 
 /// One address, or every one from the first to the last; at most 65,536.
@@ -157,7 +168,7 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
         live: Mutex::new(Live::new(args.progress, output, &script.scenario)),
         watchers: &watchers,
     };
-    let record = if args.find_capacity {
+    let (record, kept) = if args.find_capacity {
         find_capacity(&script, &args, &access, &out, &show).await?
     } else {
         conduct(&script, args.shard, &access, &out, &show).await?
@@ -169,11 +180,9 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
             output.warn(format_args!("{lost} exports did not reach the OpenTelemetry collector"));
         }
     }
-    match record.to_json() {
-        Ok(_) if !output.json => output.line(reports::summary(&record)),
-        Ok(_) => output.json(&record),
-        Err(error) => return Err(Failure::unexpected(error)),
-    }
+    output.line(reports::summary(&record));
+    output.json(&record);
+    kept?;
     output.talk(format_args!("Record: {}", out.join("run.json").display()));
     output.talk(format_args!("Page:   {}", out.join("run.html").display()));
     Ok(exit_of(&record))
@@ -248,6 +257,9 @@ pub struct Show<'a> {
 /// Tells nobody.
 pub const fn nobody(_: &Glance<'_>) {}
 
+/// The first rate of a search, unless it is told.
+const FIRST_RATE: f64 = 50.0;
+
 /// Plays one rate after the other, and writes the record of the last one that met the gates.
 async fn find_capacity(
     script: &Script,
@@ -255,10 +267,12 @@ async fn find_capacity(
     access: &Access,
     out: &Path,
     show: &Show<'_>,
-) -> Result<Record, Failure> {
-    let mut search = Search::new(args.from, args.up_to);
-    let mut best: Option<(f64, Record)> = None;
-    let mut last = None;
+) -> Result<(Record, Kept), Failure> {
+    let from = searchable(script, args)?;
+    let mut search = Search::new(from, args.up_to, script.scenario.seed);
+    show.output.talk(announced(script, args, from));
+    let stopped = Stopped::listen();
+    let (mut best, mut last): (Option<(f64, Record)>, Option<Record>) = (None, None);
     let quiet = Show {
         output: show.output,
         narrate: &|_| {},
@@ -266,40 +280,133 @@ async fn find_capacity(
         watchers: show.watchers,
     };
     while let Some(rate) = search.next() {
-        let trial = script.trial(rate, args.trial, search.first_p99())?;
+        if stopped.is_asked() {
+            search.interrupt();
+            break;
+        }
+        let lasts = capacity::lasts(rate, args.trial);
+        let trial = script.trial(rate, lasts, search.first_p99())?;
         let schedule = trial.schedule()?;
         plan::quota_check(&trial.scenario, &schedule, args.live, args.over_quota)?;
         let descriptors = conduct::descriptors(&trial.scenario, &schedule, ShardOf::WHOLE)?;
+        let planned = schedule.planned();
         let record =
             conduct::play(&trial, schedule, ShardOf::WHOLE, access, None, &quiet, descriptors).await?;
-        if record.verdict.kind == VerdictKind::Interrupted {
+        if matches!(record.ended, Ended::Interrupted | Ended::Aborted) {
+            search.interrupt();
             last = Some(record);
             break;
         }
-        let noted = search.note(rate, &record);
-        show.output.talk(format_args!(
-            "{:>8.1}/s  {:>8.1}/s achieved  response p99 {:>9.3} ms  {}",
-            noted.rate,
-            noted.achieved,
-            noted.response_p99_us as f64 / 1000.0,
-            if noted.passed { "met".to_owned() } else { format!("not met: {}", noted.failed.join("; ")) },
-        ));
+        let noted = search.note(rate, lasts, &record);
+        show.output.talk(told(&noted, planned));
         if noted.passed && best.as_ref().is_none_or(|(most, _)| *most <= rate) {
             best = Some((rate, record));
         } else {
             last = Some(record);
         }
     }
-    let best = best.map(|(_, record)| record);
-    let Some(mut record) = best.or(last) else {
+    let interrupted = search.is_interrupted();
+    let Some(mut record) = best.map(|(_, record)| record).or(last) else {
         return Err(Failure::unexpected("no rate was tried"));
     };
-    record.capacity = Some(search.finish());
-    record.notes.push("Its numbers are those of the highest rate that met the gates, not of the scenario's own load.".to_owned());
-    super::create_dir(out)?;
-    conduct::put_aside(out, show)?;
-    conduct::write(&record, out)?;
-    Ok(record)
+    let capacity = search.finish();
+    if capacity.limited_by == "none" || interrupted {
+        show.output.talk(format_args!("Capacity: {}", capacity.method));
+    }
+    record.capacity = Some(capacity);
+    record.notes.push(
+        "Its numbers are those of the highest rate that met the gates, not of the scenario's own load."
+            .to_owned(),
+    );
+    if interrupted {
+        record.ended = Ended::Interrupted;
+        record.verdict.kind = VerdictKind::Interrupted;
+        record.verdict.reasons.insert(0, "the search was interrupted".to_owned());
+    }
+    let kept = super::create_dir(out)
+        .and_then(|()| conduct::put_aside(out, show))
+        .and_then(|()| conduct::write(&record, out));
+    Ok((record, kept.map_err(conduct::unwritten)))
+}
+
+/// Where a search starts, if the scenario and the flags make one.
+fn searchable(script: &Script, args: &RunArgs) -> Result<f64, Failure> {
+    if !script.scenario.events.is_empty() {
+        let fault = "cannot search with [[event]]: every trial is a run of its own, in which their moments mean nothing";
+        return Err(Failure::usage(fault).advise("Search with a scenario that leaves the service as it is."));
+    }
+    match args.from {
+        Some(from) if from > args.up_to => Err(Failure::usage(format!(
+            "cannot search from {from}/s up to {}/s: the first rate is above the highest",
+            args.up_to
+        ))
+        .advise("Raise --up-to, or lower --from.")),
+        Some(from) => Ok(from),
+        None => Ok(FIRST_RATE.min(args.up_to)),
+    }
+}
+
+/// What a search is going to do, and what it leaves out of the scenario.
+fn announced(script: &Script, args: &RunArgs, from: f64) -> String {
+    let seconds = args.trial.as_secs_f64();
+    let all = seconds * f64::from(capacity::ABOUT_TRIALS);
+    let about = if all < 90.0 { format!("{all:.0} s") } else { format!("{:.0} minutes", all / 60.0) };
+    let Scenario { fleet, device, .. } = &script.scenario;
+    let mut left_out = vec!["load"];
+    left_out.extend((fleet.turns > 1).then_some("turns"));
+    left_out.extend(device.hold.is_some().then_some("hold"));
+    format!(
+        "Searching from {from}/s to {}/s in trials of {seconds} s with devices of their own, about {} trials, {about}; the \
+         scenario's own {} left out.",
+        args.up_to,
+        capacity::ABOUT_TRIALS,
+        match left_out.as_slice() {
+            [one] => format!("{one} is"),
+            [first @ .., last] => format!("{} and {last} are", first.join(", ")),
+            [] => String::new(),
+        }
+    )
+}
+
+/// Below so many arrivals one of them is more than 5 %.
+const FEW: u64 = 20;
+
+fn told(trial: &reports::Trial, planned: u64) -> String {
+    let met = if trial.passed { "met".to_owned() } else { format!("not met: {}", trial.failed.join("; ")) };
+    let few = if planned < FEW { format!("; only {planned} arrivals") } else { String::new() };
+    let p99 = trial.response_p99_us as f64 / 1000.0;
+    format!(
+        "{:>8.1}/s  {:>8.1}/s achieved  response p99 {p99:>9.3} ms  {met}{few}",
+        trial.rate, trial.achieved
+    )
+}
+
+/// Whether the user asked to stop, also between two trials, when nothing else listens.
+struct Stopped {
+    asked: Arc<AtomicBool>,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+impl Stopped {
+    fn listen() -> Self {
+        let asked = Arc::new(AtomicBool::new(false));
+        let told = asked.clone();
+        let listening = tokio::spawn(async move {
+            // Where signals cannot be waited for, the trials say so.
+            told.store(super::stop_signal().await.is_ok(), Ordering::Relaxed);
+        });
+        Stopped { asked, listening }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
 }
 
 impl Script {
@@ -317,7 +424,9 @@ impl Script {
             max_in_flight: slots,
             when_full: WhenFull::Wait,
         };
-        scenario.gates = crate::capacity::gates_of(&scenario.gates, first_p99);
+        // Who holds its connection would make every trial as long, and take the slots of others.
+        scenario.device.hold = None;
+        scenario.gates = capacity::gates_of(&scenario.gates, first_p99);
         Ok(Script { scenario, text: self.text.clone(), base: self.base.clone() })
     }
 }

@@ -5,6 +5,7 @@ use super::wire::{
     MOST_PAYLOAD, PLAIN, THE_END, Unreadable, VERSION, cause, fixed, has, outcome, phase,
 };
 use super::{Header, SCHEMA};
+use crate::cli::figures::grouped;
 use crate::exit::Failure;
 use crate::recorder::Ending;
 use sim_device::{Assignment, Attempt, Held, Outcome, Phases, Refused, Retries, TlsFacts};
@@ -47,7 +48,7 @@ pub(super) struct Walked {
     pub(super) complete: bool,
     /// Entries that whoever wrote it could not keep.
     pub(super) lost: u64,
-    /// Why its end is missing, if something was there that could not be read.
+    /// What was left out and why, if something was there that could not be read.
     pub(super) truncated: Option<String>,
 }
 
@@ -60,7 +61,8 @@ pub(super) fn is_journal(path: &Path) -> bool {
     File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == MAGIC
 }
 
-/// Shows every entry to `visit`, in the order of the file, with moments counted from `start`.
+/// Shows every entry to `visit`, in the order of the file, with moments counted from `start`. It ends before what is
+/// damaged: nothing in a file tells where the next block begins, and names in it may be those of the block before.
 pub(super) fn walk(path: &Path, start: Instant, visit: &mut Visit<'_>) -> Result<Walked, Failure> {
     let mut source = Source::open(path)?;
     let mut walked = Walked { header: source.header()?, complete: false, lost: 0, truncated: None };
@@ -71,7 +73,7 @@ pub(super) fn walk(path: &Path, start: Instant, visit: &mut Visit<'_>) -> Result
         match source.next(&mut block)? {
             Next::Nothing => return Ok(walked),
             Next::Broken(why) => {
-                walked.truncated = Some(why);
+                walked.truncated = Some(source.left_out(offset, why));
                 return Ok(walked);
             }
             Next::Block => {}
@@ -79,10 +81,14 @@ pub(super) fn walk(path: &Path, start: Instant, visit: &mut Visit<'_>) -> Result
         let mut bytes = Bytes(&block);
         let read = read_block(&mut bytes, &mut workers, &mut walked, start, visit);
         let at = offset + (FRAME + block.len() - bytes.0.len()) as u64;
-        read.map_err(|stop| match stop {
-            Stop::Unreadable(why) => source.fault(at, why.as_str()),
-            Stop::Visitor(failure) => failure,
-        })?;
+        match read {
+            Ok(()) => {}
+            Err(Stop::Visitor(failure)) => return Err(failure),
+            Err(Stop::Unreadable(why)) => {
+                walked.truncated = Some(source.left_out(at, why.as_str()));
+                return Ok(walked);
+            }
+        }
     }
 }
 
@@ -336,8 +342,8 @@ fn moved(moment: Instant, by: i64) -> Result<Instant, Unreadable> {
 enum Next {
     Block,
     Nothing,
-    /// The last block, which was not written whole.
-    Broken(String),
+    /// What is no whole block, and why not.
+    Broken(&'static str),
 }
 
 /// The file, up to where it ended when it was opened: it may still be written to.
@@ -360,7 +366,13 @@ impl Source {
     /// The journal cannot be used; where, and why.
     fn fault(&self, offset: u64, why: &str) -> Failure {
         Failure::usage(format!("cannot read journal {} at byte {offset}: {why}", self.name))
-            .advise("The file is damaged; what comes before that byte would be half a record.")
+            .advise("Without what stands there nothing in the file can be read.")
+    }
+
+    /// What is not read from a byte on, and why.
+    fn left_out(&self, from: u64, why: &str) -> String {
+        let bytes = grouped(self.length.saturating_sub(from));
+        format!("what follows byte {from} cannot be read: {bytes} bytes are left out ({why})")
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<(), Failure> {
@@ -386,9 +398,11 @@ impl Source {
             return Err(self.other_version());
         }
         let mut text = Vec::new();
-        let Next::Block = self.next(&mut text)? else {
-            return Err(self.fault(self.offset, "it ends before the run began"));
-        };
+        match self.next(&mut text)? {
+            Next::Block => {}
+            Next::Nothing => return Err(self.fault(self.offset, "it ends before the run began")),
+            Next::Broken(why) => return Err(self.fault(start.len() as u64, why)),
+        }
         let header: Header = serde_json::from_slice(&text).map_err(|error| {
             self.fault(start.len() as u64, &format!("its header cannot be read: {error}"))
         })?;
@@ -402,32 +416,27 @@ impl Source {
 
     /// Reads the next payload.
     fn next(&mut self, payload: &mut Vec<u8>) -> Result<Next, Failure> {
-        let (at, left) = (self.offset, self.length.saturating_sub(self.offset));
+        let left = self.length.saturating_sub(self.offset);
         if left == 0 {
             return Ok(Next::Nothing);
         }
-        let cut = || Next::Broken(format!("the last {left} bytes, from byte {at}, are a block cut short"));
+        const CUT: Next = Next::Broken("a block is cut short");
         if left < FRAME as u64 {
-            return Ok(cut());
+            return Ok(CUT);
         }
         let mut frame = [0; FRAME];
         self.read(&mut frame)?;
         let [a, b, c, d, sum @ ..] = frame;
         let length = u32::from_le_bytes([a, b, c, d]);
         if length == 0 || length as usize > MOST_PAYLOAD {
-            return Err(self.fault(at, "a block cannot have that length"));
+            return Ok(Next::Broken("a block cannot have that length"));
         }
         if left - (FRAME as u64) < u64::from(length) {
-            return Ok(cut());
+            return Ok(CUT);
         }
         payload.resize(length as usize, 0);
         self.read(payload)?;
-        if crc32fast::hash(payload) == u32::from_le_bytes(sum) {
-            return Ok(Next::Block);
-        }
-        if self.offset == self.length {
-            return Ok(Next::Broken(format!("the last block, at byte {at}, is damaged")));
-        }
-        Err(self.fault(at, "the checksum of a block does not fit"))
+        let sound = crc32fast::hash(payload) == u32::from_le_bytes(sum);
+        Ok(if sound { Next::Block } else { Next::Broken("the checksum of a block does not fit") })
     }
 }

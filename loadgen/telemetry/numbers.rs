@@ -137,9 +137,15 @@ fn gauges(glance: &Glance<'_>) -> Vec<Family> {
         family("arrivals_planned", "Arrivals of this process.", "", count(glance.planned)),
         family(
             "planned_rate",
-            "Arrivals a second that are planned at this moment; 0 in a closed load.",
+            "Arrivals a second that are planned at this moment; 0 in a closed load, and once all have come.",
             "",
-            level(glance.planned_rate),
+            level(glance.rate_to_come()),
+        ),
+        family(
+            "arrivals_waiting",
+            "Arrivals that came due and wait for a slot.",
+            "",
+            count(glance.waiting()),
         ),
         family("in_flight", "Attempts in flight.", "", count(glance.in_flight)),
         family("held", "Devices that stay connected.", "", count(glance.held)),

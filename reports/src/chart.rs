@@ -38,6 +38,28 @@ impl Chart {
         })
     }
 
+    /// Devices that stay connected and those in flight, if any stay.
+    pub(crate) fn of_held(seconds: &[Second]) -> Option<Self> {
+        let scale = Scale::of(seconds)?;
+        let held = scale.points(seconds, |second| Some(second.held));
+        held.iter().find(|(_, held)| *held > 0)?;
+        let in_flight = scale.points(seconds, |second| Some(second.in_flight));
+        let peak = held.iter().chain(&in_flight).map(|(_, value)| *value).max()?;
+        let most = grouped(peak);
+        Some(Self {
+            title: "Devices connected",
+            note: format!(
+                "Stayed connected: solid line. In flight: dashed line. Peak {most}, {}.",
+                scale.words()
+            ),
+            label: format!(
+                "Devices that stayed connected and devices in flight in each second of the run, at most {most}"
+            ),
+            solid: scale.line(&held, peak),
+            dashed: scale.line(&in_flight, peak),
+        })
+    }
+
     /// Response times, if at least two seconds have any. Seconds in which nobody ended are passed over.
     pub(crate) fn of_response_times(seconds: &[Second]) -> Option<Self> {
         let scale = Scale::of(seconds)?;
@@ -122,6 +144,17 @@ mod tests {
         assert_eq!(chart.solid, "0.0,80.0 720.0,0.0");
         assert_eq!(chart.dashed, "0.0,120.0 720.0,80.0");
         assert!(Chart::of_response_times(&seconds[..2]).is_none());
+    }
+
+    #[test]
+    fn devices_that_stay_connected_are_drawn_where_there_are_any() {
+        let second = |t, held, in_flight| Second { t, held, in_flight, ..Second::default() };
+        let chart = Chart::of_held(&[second(0, 0, 5), second(1, 10, 0)]).expect("a chart");
+        assert_eq!(
+            (chart.solid.as_str(), chart.dashed.as_str()),
+            ("0.0,160.0 720.0,0.0", "0.0,80.0 720.0,160.0")
+        );
+        assert!(Chart::of_held(&[second(0, 0, 5), second(1, 0, 5)]).is_none());
     }
 
     #[test]

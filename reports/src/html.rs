@@ -5,8 +5,8 @@
 use crate::chart::{Chart, HEIGHT, WIDTH};
 use crate::record::Record;
 use crate::view::{
-    Table, counted, events, expected, findings, gates, generator, grouped, percent, reconciliation, roll_up,
-    throughput, times, tls, totals, trials, verdict, wanted,
+    Table, counted, events, expected, findings, gates, generator, grouped, headline, percent, reconciliation,
+    roll_up, throughput, times, tls, totals, trials, wanted,
 };
 use askama::Template;
 
@@ -19,7 +19,7 @@ pub struct RenderError(#[from] askama::Error);
 pub fn page(record: &Record) -> Result<String, RenderError> {
     let page = Page {
         record,
-        verdict: verdict(record),
+        headline: headline(record),
         totals: totals(record),
         expected: expected(record),
         throughput: throughput(record),
@@ -37,7 +37,7 @@ pub fn page(record: &Record) -> Result<String, RenderError> {
 #[template(path = "page.html")]
 struct Page<'a> {
     record: &'a Record,
-    verdict: &'static str,
+    headline: String,
     totals: String,
     expected: String,
     throughput: String,
@@ -51,7 +51,12 @@ struct Page<'a> {
 
 fn charts(record: &Record) -> Vec<Chart> {
     let seconds = &record.per_second;
-    Chart::of_devices(seconds, wanted(record)).into_iter().chain(Chart::of_response_times(seconds)).collect()
+    let all = [
+        Chart::of_devices(seconds, wanted(record)),
+        Chart::of_held(seconds),
+        Chart::of_response_times(seconds),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn tables(record: &Record) -> Vec<Table> {
@@ -190,20 +195,22 @@ mod tests {
         record.generator.findings = vec!["one core was shared".to_owned()];
         for second in &mut record.per_second {
             second.response_us = Some([1_000, 1_500, 2_000, 3_000]);
+            second.held = 40;
         }
         let page = page(&record).expect("a page");
         for said in [
-            "<td>response_time.p99</td><td>FAILED</td><td class=\"n\">600.000 ms</td>",
+            "<td>response_time.p99</td><td>FAILED</td><td class=\"n\">600.0 ms</td>",
             "<td>disable line-a</td><td>done</td><td class=\"n\">20.0</td>",
             "<td>TLS 1.3</td>",
             "40 stayed connected",
             "<td class=\"n\">399.5</td>",
             "one core was shared",
             "Response time",
+            "Devices connected",
         ] {
             assert!(page.contains(said), "{said} in\n{page}");
         }
-        assert_eq!(page.matches("<svg").count(), 2);
+        assert_eq!(page.matches("<svg").count(), 3);
     }
 
     #[test]

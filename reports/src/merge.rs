@@ -134,14 +134,15 @@ impl std::fmt::Display for Difference {
 /// Seconds are counted from each shard's own start and added as they are numbered, as in a run that was not split.
 /// The ledgers, and the checks against them, are kept where each shard had a mock of its own: an external service
 /// counted all shards in each of them. Of gates, it is only kept that a run was ended by them; what was measured, the
-/// verdict and the command are left for the caller: the record has to be judged again.
+/// verdict and the command are left for the caller: the record has to be judged again. Of shards that did not run at
+/// the same time, rates are over the time in which any of them ran, and said to be no rates of the whole.
 ///
 /// # Errors
 /// When a shard is missing or there twice, when they are not of one run, or when one cannot be read.
 pub fn merge(records: &[Record]) -> Result<Record, MergeFault> {
     let shards = shards(records)?;
     let first = shards.first().copied().ok_or(MergeFault::Nothing)?;
-    let (started_utc, wall_seconds) = window(&shards)?;
+    let Window { started_utc, wall_seconds, apart } = window(&shards)?;
     let outcomes = outcomes(&shards);
     let sum = |count: fn(&Record) -> u64| shards.iter().map(|shard| count(shard)).sum::<u64>();
     let per_second = seconds(&shards);
@@ -153,7 +154,7 @@ pub fn merge(records: &[Record]) -> Result<Record, MergeFault> {
         scenario: first.scenario.clone(),
         seed: first.seed,
         host: host(&shards),
-        notes: notes(&shards),
+        notes: notes(&shards, apart),
         planned: sum(|shard| shard.planned),
         started: sum(|shard| shard.started),
         finished: sum(|shard| shard.finished),
@@ -164,12 +165,15 @@ pub fn merge(records: &[Record]) -> Result<Record, MergeFault> {
         minting_seconds: shards.iter().map(|shard| shard.minting_seconds).fold(0.0, f64::max),
         reasons: reasons(&shards),
         retries: retries(&shards),
-        held: held(&shards, &per_second),
+        held: held(&shards, if apart { &[] } else { &per_second }),
         tls: tls(&shards),
         events: events(&shards),
         phases: phases(&shards)?,
         clocks: clocks(&shards)?,
-        throughput: Throughput::of(outcomes.assigned + outcomes.connected, wall_seconds),
+        throughput: Throughput {
+            shards_apart: apart,
+            ..Throughput::of(outcomes.assigned + outcomes.connected, wall_seconds)
+        },
         outcomes,
         per_second,
         roll_up: roll_up(&shards),
@@ -245,19 +249,36 @@ fn started(shard: &Record) -> Result<OffsetDateTime, MergeFault> {
     moment.map_err(|_| MergeFault::Moment { index: index(shard), text: shard.started_utc.clone() })
 }
 
-/// From the earliest start to the latest end: the start as that shard writes it, and the seconds.
-fn window(shards: &[&Record]) -> Result<(String, f64), MergeFault> {
-    let mut first: Option<(OffsetDateTime, &Record)> = None;
-    let mut last: Option<OffsetDateTime> = None;
+/// When the shards ran.
+struct Window {
+    /// The earliest start, as that shard writes it.
+    started_utc: String,
+    /// The time in which any of them ran.
+    wall_seconds: f64,
+    /// Whether there was no moment at which all of them ran.
+    apart: bool,
+}
+
+fn window(shards: &[&Record]) -> Result<Window, MergeFault> {
+    let mut windows = Vec::new();
     for shard in shards {
         let start = started(shard)?;
         let wall = Duration::try_from_secs_f64(shard.wall_seconds).unwrap_or_default();
         let end = start.checked_add(wall.try_into().unwrap_or_default()).unwrap_or(start);
-        first = first.filter(|(earliest, _)| *earliest <= start).or(Some((start, shard)));
-        last = last.max(Some(end));
+        windows.push((start, end, &shard.started_utc));
     }
-    let Some(((start, shard), end)) = first.zip(last) else { return Err(MergeFault::Nothing) };
-    Ok((shard.started_utc.clone(), (end - start).as_seconds_f64()))
+    windows.sort_by_key(|(start, ..)| *start);
+    let &(first, _, started_utc) = windows.first().ok_or(MergeFault::Nothing)?;
+    let (mut wall, mut until) = (time::Duration::ZERO, first);
+    for (start, end, _) in &windows {
+        wall += (*end - until.max(*start)).max(time::Duration::ZERO);
+        until = until.max(*end);
+    }
+    // A shard in which nothing happened keeps no other from running beside the rest.
+    let ran = || windows.iter().filter(|(start, end, _)| start < end);
+    let (last_start, first_end) = (ran().map(|window| window.0).max(), ran().map(|window| window.1).min());
+    let apart = last_start.zip(first_end).is_some_and(|(start, end)| start >= end);
+    Ok(Window { started_utc: started_utc.clone(), wall_seconds: wall.as_seconds_f64(), apart })
 }
 
 /// Which ending of a shard is that of the whole.
@@ -278,7 +299,7 @@ fn host(shards: &[&Record]) -> Host {
 }
 
 /// Every note once, and what became of it.
-fn notes(shards: &[&Record]) -> Vec<String> {
+fn notes(shards: &[&Record], apart: bool) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     for note in shards.iter().flat_map(|shard| &shard.notes) {
         if !notes.contains(note) {
@@ -287,10 +308,19 @@ fn notes(shards: &[&Record]) -> Vec<String> {
     }
     notes.push(format!("This record is merged from those of {} shards.", shards.len()));
     let starts = || shards.iter().filter_map(|shard| started(shard).ok());
-    let apart = starts().max().zip(starts().min()).map(|(last, first)| (last - first).as_seconds_f64());
-    notes.extend(apart.filter(|apart| *apart >= 1.0).map(|apart| {
-        format!("The shards started up to {apart:.1} s apart; seconds are counted from each one's own start.")
+    let between = starts().max().zip(starts().min()).map(|(last, first)| (last - first).as_seconds_f64());
+    notes.extend(between.filter(|between| *between >= 1.0).map(|between| {
+        format!(
+            "The shards started up to {between:.1} s apart; seconds are counted from each one's own start."
+        )
     }));
+    if apart {
+        notes.push(
+            "The shards did not run at the same time: rates are over the time in which any of them ran, not those of \
+             the whole, and the service did not bear the load of all of them at once."
+                .to_owned(),
+        );
+    }
     notes.extend(shards.iter().find(|shard| shard.program_version != shards[0].program_version).map(
         |shard| {
             format!("Shard {} was played by version {} of the program.", index(shard), shard.program_version)
@@ -354,8 +384,8 @@ fn retries(shards: &[&Record]) -> Retries {
     })
 }
 
-/// The peak is that of the seconds, where they tell more than the largest shard's own: peaks of different moments do
-/// not add up.
+/// The peak is that of the seconds, where they are of the same moments and tell more than the largest shard's own:
+/// peaks of different moments do not add up.
 fn held(shards: &[&Record], seconds: &[Second]) -> Option<Held> {
     let sum = shards.iter().filter_map(|shard| shard.held).reduce(|sum, more| Held {
         devices: sum.devices + more.devices,
@@ -553,6 +583,8 @@ fn generator(shards: &[&Record]) -> Generator {
         starved_share: most(|one| one.starved_share),
         peak_memory_bytes: all().map(|one| one.peak_memory_bytes).sum(),
         source_addresses: sum(|one| one.source_addresses),
+        waited_for_slot: sum(|one| one.waited_for_slot),
+        waited_for_slot_max_us: all().map(|one| one.waited_for_slot_max_us).max().unwrap_or_default(),
         journal_lost: sum(|one| one.journal_lost),
         clock_step_ms: all()
             .map(|one| one.clock_step_ms)
@@ -751,6 +783,57 @@ mod tests {
         assert_eq!(merged.started_utc, records[1].started_utc);
         assert!((merged.wall_seconds - 11.5).abs() < 1e-9, "{}", merged.wall_seconds);
         assert!((merged.throughput.per_second - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn shards_that_did_not_run_at_the_same_time_are_no_whole_and_their_pauses_are_left_out() {
+        for (start, wall_seconds, apart) in
+            [("10:00:03", 7.0, false), ("10:00:04", 8.0, true), ("11:30:00", 8.0, true)]
+        {
+            let mut records = [shard(1, 2), shard(2, 2)];
+            for (record, start) in records.iter_mut().zip(["10:00:00", start]) {
+                record.started_utc = format!("2026-07-01T{start}Z");
+                (record.wall_seconds, record.outcomes.assigned) = (4.0, 28);
+                record.held = Some(Held { devices: 5, peak: 5, ..Held::default() });
+                record.per_second = vec![Second { held: 5, ..Second::default() }];
+            }
+            records.reverse();
+            let merged = merge(&records).expect("shards of one run");
+            assert!((merged.wall_seconds - wall_seconds).abs() < 1e-9, "{start}: {}", merged.wall_seconds);
+            assert!((merged.throughput.per_second - 56.0 / wall_seconds).abs() < 1e-9, "{start}");
+            assert_eq!(merged.throughput.shards_apart, apart, "{start}");
+            assert_eq!(merged.held.map(|held| held.peak), Some(if apart { 5 } else { 10 }), "{start}");
+        }
+    }
+
+    #[test]
+    fn shards_at_one_service_outside_add_up_without_its_ledger() {
+        let way = |hub: &str, expected, actual| RollUp {
+            root: "Root".to_owned(),
+            group: "(group not told)".to_owned(),
+            hub: hub.to_owned(),
+            expected,
+            actual,
+            ..RollUp::default()
+        };
+        let mut records = [demo(), demo()];
+        for (index, record) in (1..).zip(&mut records) {
+            record.shard = Some(Shard { index, count: 2 });
+            "2026-07-01T10:00:00Z".clone_into(&mut record.started_utc);
+            (record.ledger, record.reconciliation) = (None, Vec::new());
+        }
+        // Devices are told their hub; one of the shards met one hub alone.
+        records[0].roll_up = vec![way("hub-1", Some(10_000), 10_000)];
+        records[1].roll_up = vec![way("hub-1", None, 6_000), way("hub-2", None, 4_000)];
+        assert!(records.iter().all(|record| record.check().is_empty()));
+        let merged = merge(&records).expect("shards of one run");
+        assert_eq!(merged.check(), []);
+        assert_eq!(merged.roll_up, [way("hub-1", None, 16_000), way("hub-2", None, 4_000)]);
+        assert!(merged.ledger.is_none() && merged.reconciliation.is_empty());
+        let mut lost = records;
+        lost[1].roll_up.pop();
+        let told: Vec<_> = merge(&lost).expect("shards").check().into_iter().map(|sum| sum.name).collect();
+        assert_eq!(told, ["the roll-up adds up to the assigned devices"]);
     }
 
     #[test]

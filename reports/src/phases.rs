@@ -95,7 +95,7 @@ impl PhaseStats {
         })
     }
 
-    /// The histogram the numbers came from, in nanoseconds.
+    /// The histogram the numbers came from, in nanoseconds. It takes any value, so others can be added to it.
     pub fn histogram(&self) -> Result<Histogram<u64>, HistogramError> {
         if self.unit != "ns" {
             return Err(HistogramError::Unit { unit: self.unit.clone() });
@@ -104,7 +104,10 @@ impl PhaseStats {
             return Ok(Histogram::new(3)?);
         }
         let bytes = STANDARD.decode(&self.histogram)?;
-        Ok(Deserializer::new().deserialize(&mut bytes.as_slice())?)
+        let mut read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice())?;
+        // One that is read has the bounds of what was written; one that is new grows.
+        read.auto(true);
+        Ok(read)
     }
 }
 
@@ -113,7 +116,6 @@ pub(crate) fn sum(
     sum: Option<Histogram<u64>>,
     more: &Histogram<u64>,
 ) -> Result<Histogram<u64>, HistogramError> {
-    // A histogram that was read has bounds; one that is new grows.
     let mut sum = sum.map_or_else(|| Histogram::new(3), Ok)?;
     sum.add(more)?;
     Ok(sum)
@@ -148,6 +150,19 @@ mod tests {
         assert_eq!(read, times);
         read.add(&times).expect("same bounds");
         assert_eq!((read.len(), stats.count), (2_000, 1_000));
+    }
+
+    #[test]
+    fn longer_times_can_be_added_to_those_that_were_read() {
+        let stats = |millisecond: u64| {
+            let mut times = Histogram::<u64>::new(3).expect("a histogram");
+            times.record(millisecond * 1_000_000).expect("in range");
+            PhaseStats::from_histogram("tls", &times).expect("stats")
+        };
+        let mut read = stats(1).histogram().expect("a histogram");
+        read.add(stats(60_000).histogram().expect("a histogram")).expect("it grows");
+        read.record(3_600_000_000_000).expect("it grows");
+        assert_eq!(read.len(), 3);
     }
 
     #[test]

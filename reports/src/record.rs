@@ -364,6 +364,9 @@ pub struct Throughput {
     pub per_second: f64,
     /// Assigned devices a minute of the measured window.
     pub devices_per_minute: f64,
+    /// Whether some shards of a merged run did not run at the same time. Then it is not what all of them together
+    /// reach.
+    pub shards_apart: bool,
 }
 
 impl Throughput {
@@ -373,7 +376,7 @@ impl Throughput {
             return Self::default();
         }
         let per_second = assigned as f64 / wall_seconds;
-        Self { per_second, devices_per_minute: per_second * 60.0 }
+        Self { per_second, devices_per_minute: per_second * 60.0, shards_apart: false }
     }
 }
 
@@ -516,7 +519,7 @@ pub struct GateResult {
     pub gate: String,
     /// What it looks at.
     pub metric: String,
-    /// The unit of the numbers: `s`, `/s`, `count` or `share`.
+    /// The unit of the numbers: `s`, `/s`, `count` or `share`. The share of retries is per arrival and can be above 1.
     pub unit: String,
     /// What was measured; nothing where the run has no such number.
     pub measured: Option<f64>,
@@ -528,6 +531,8 @@ pub struct GateResult {
     pub passed: bool,
     /// When the run was ended because of it, in seconds from the start.
     pub aborted_at: Option<f64>,
+    /// Whether the scenario does not name it: it has no gate on outcomes, so each is to be as it should.
+    pub implied: bool,
 }
 
 /// The highest rate that meets the gates.
@@ -674,6 +679,22 @@ pub struct Generator {
     pub descriptors_limit: u64,
     /// The latest an arrival was started after it was due with a slot free, in microseconds.
     pub max_lag_us: u64,
+    /// Arrivals of an open load that were due and waited until a slot was free.
+    pub waited_for_slot: u64,
+    /// The longest of those waits, in microseconds.
+    pub waited_for_slot_max_us: u64,
+}
+
+/// ours: shorter waits for a slot are left unsaid; they are as long as those for a processor.
+const WORTH_SAYING_US: u64 = 10_000;
+
+impl Generator {
+    /// Arrivals that waited for a slot and the longest of the waits, in microseconds, where the bound on devices in
+    /// flight held the load back for more than a moment.
+    pub fn held_back(&self) -> Option<(u64, u64)> {
+        let waits = (self.waited_for_slot, self.waited_for_slot_max_us);
+        (waits.0 > 0 && waits.1 >= WORTH_SAYING_US).then_some(waits)
+    }
 }
 
 /// The certificates that were presented.
@@ -719,7 +740,8 @@ mod tests {
 
     #[test]
     fn a_window_without_length_has_no_throughput() {
-        assert_eq!(Throughput::of(30, 2.0), Throughput { per_second: 15.0, devices_per_minute: 900.0 });
+        let two = Throughput { per_second: 15.0, devices_per_minute: 900.0, shards_apart: false };
+        assert_eq!(Throughput::of(30, 2.0), two);
         for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(Throughput::of(30, seconds), Throughput::default());
         }

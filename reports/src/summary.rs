@@ -1,15 +1,20 @@
-//! The report for a terminal: at most 60 lines, aligned, without colour.
+//! The report for a terminal: at most 60 lines of at most 80 columns, aligned, without colour.
 //!
-//! What does not fit is counted rather than dropped in silence; the page has all of it.
+//! What does not fit is counted rather than dropped in silence; the page has all of it. Only a word that is longer than
+//! a line makes a longer one.
 
 use crate::record::{Reason, Record};
 use crate::view::{
-    Table, counted, expected, findings, gates, generator, grouped, reconciliation, roll_up, throughput,
-    times, totals, verdict, wanted,
+    Table, counted, expected, findings, gates, generator, grouped, headline, reconciliation, roll_up,
+    throughput, times, totals, wanted,
 };
 
 /// The longest a summary may be, in lines.
 const MOST_LINES: usize = 60;
+/// The longest a line may be, in columns.
+const WIDTH: usize = 80;
+/// The longest a paragraph may be, in lines.
+const MOST_WRAPPED: usize = 5;
 /// How many phases and clocks are shown: nine and four.
 const MOST_TIMES: usize = 13;
 
@@ -21,43 +26,52 @@ struct Most {
     checks: usize,
     /// Findings about the generator, and as many reasons for the verdict.
     words: usize,
+    /// Whether the service's account of a refusal is shown where the defect was made on purpose, too.
+    trails: bool,
 }
 
-/// What is tried in turn until the summary is short enough; the last one always is.
-const MOST: [Most; 5] = [
-    Most { gates: 8, refusals: 6, ways: 5, checks: 8, words: 2 },
-    Most { gates: 8, refusals: 6, ways: 5, checks: 1, words: 2 },
-    Most { gates: 5, refusals: 4, ways: 4, checks: 1, words: 2 },
-    Most { gates: 4, refusals: 3, ways: 3, checks: 1, words: 1 },
-    Most { gates: 3, refusals: 2, ways: 2, checks: 1, words: 1 },
+/// What is tried in turn until the summary is short enough.
+const MOST: [Most; 7] = [
+    Most { gates: 8, refusals: 6, ways: 5, checks: 8, words: 6, trails: true },
+    Most { gates: 8, refusals: 6, ways: 5, checks: 8, words: 6, trails: false },
+    Most { gates: 8, refusals: 6, ways: 5, checks: 1, words: 6, trails: false },
+    Most { gates: 5, refusals: 4, ways: 4, checks: 1, words: 6, trails: false },
+    Most { gates: 4, refusals: 3, ways: 3, checks: 1, words: 4, trails: false },
+    Most { gates: 3, refusals: 2, ways: 2, checks: 1, words: 3, trails: false },
+    Most { gates: 2, refusals: 1, ways: 1, checks: 1, words: 2, trails: false },
 ];
 
 /// The report as text, at most 60 lines, each ending in a line feed.
 pub fn summary(record: &Record) -> String {
-    let mut all = MOST.iter().map(|most| lines(record, most)).skip_while(|lines| lines.len() > MOST_LINES);
-    let lines = all.next().unwrap_or_default();
+    let tries = || MOST.iter().map(|most| lines(record, most));
+    let short = tries().find(|lines| lines.len() <= MOST_LINES).or_else(|| tries().last());
+    let mut lines = short.unwrap_or_default();
+    if lines.len() > MOST_LINES {
+        lines.truncate(MOST_LINES - 1);
+        lines.push("  and more in the report".to_owned());
+    }
     lines.iter().map(|line| format!("{}\n", printable(line))).collect()
 }
 
 fn lines(record: &Record, most: &Most) -> Vec<String> {
-    let mut lines = vec![format!("{}: {}", verdict(record), record.scenario.name)];
-    let because: Vec<_> = record.verdict.reasons.iter().map(|reason| format!("  {reason}")).collect();
-    lines.extend(cut(because, most.words));
-    lines.push(totals(record));
-    lines.push(expected(record));
+    let mut lines = paragraph("", 2, &headline(record));
+    lines.extend(cut(record.verdict.reasons.iter().map(|reason| paragraph("  ", 4, reason)), most.words));
+    lines.extend(paragraph("", 2, &totals(record)));
+    lines.extend(paragraph("", 2, &expected(record)));
     if !record.gates.is_empty() {
-        lines.extend(table(gates(record), most.gates));
+        lines.extend(table(&gates(record), most.gates));
     }
-    lines.extend(refusals(record, most.refusals));
-    lines.extend(table(roll_up(record), most.ways));
+    lines.extend(refusals(record, most));
+    lines.extend(table(&roll_up(record), most.ways));
     lines.push(String::new());
-    lines.push(throughput(record));
-    lines.extend(findings(record).into_iter().map(|(name, text)| format!("{name:<9} {text}")));
-    lines.push(format!("{:<9} {}", "generator", generator(record)));
-    let health = record.generator.findings.iter().map(|finding| format!("  {finding}")).collect();
+    lines.extend(paragraph("", 2, &throughput(record)));
+    let named = |name: &str, text: &str| paragraph(&format!("{name:<9} "), 10, text);
+    lines.extend(findings(record).iter().flat_map(|(name, text)| named(name, text)));
+    lines.extend(named("generator", &generator(record)));
+    let health = record.generator.findings.iter().map(|finding| paragraph("  ", 4, finding));
     lines.extend(cut(health, most.words));
-    lines.extend(table(times(record), MOST_TIMES));
-    lines.extend(table(reconciliation(record), most.checks));
+    lines.extend(table(&times(record), MOST_TIMES));
+    lines.extend(table(&reconciliation(record), most.checks));
     lines
 }
 
@@ -66,24 +80,51 @@ fn printable(line: &str) -> String {
     line.trim_end().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// The first lines, and how many there would be more.
-fn cut(mut lines: Vec<String>, most: usize) -> Vec<String> {
-    let more = lines.len().saturating_sub(most);
-    lines.truncate(most);
-    if more > 0 {
-        lines.push(format!("  and {more} more in the report"));
+fn columns(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// A text after its lead, broken between words; its further lines are indented by `hang`.
+fn paragraph(lead: &str, hang: usize, text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = lead.to_owned();
+    let mut begun = false;
+    for word in printable(text).split_whitespace() {
+        if begun && columns(&line) + 1 + columns(word) > WIDTH {
+            lines.push(std::mem::replace(&mut line, " ".repeat(hang)));
+            begun = false;
+        }
+        if begun {
+            line.push(' ');
+        }
+        line.push_str(word);
+        begun = true;
+    }
+    lines.push(line);
+    if lines.len() > MOST_WRAPPED {
+        lines.truncate(MOST_WRAPPED - 1);
+        lines.push(format!("{}...", " ".repeat(hang)));
     }
     lines
 }
 
-fn refusals(record: &Record, most: usize) -> Vec<String> {
-    let reasons = &record.reasons;
-    if reasons.is_empty() {
+/// The first items, of a few lines each, and how many there would be more.
+fn cut(items: impl ExactSizeIterator<Item = Vec<String>>, most: usize) -> Vec<String> {
+    let more = items.len().saturating_sub(most);
+    let more = (more > 0).then(|| format!("  and {more} more in the report"));
+    items.take(most).flatten().chain(more).collect()
+}
+
+/// Why devices did not get what they wanted; what nobody expected comes first.
+fn refusals(record: &Record, most: &Most) -> Vec<String> {
+    if record.reasons.is_empty() {
         return Vec::new();
     }
+    let mut reasons: Vec<&Reason> = record.reasons.iter().collect();
+    reasons.sort_by_key(|reason| reason.expected);
     let mut lines = vec![String::new(), format!("Not {}", wanted(record))];
-    lines.extend(reasons.iter().take(most).flat_map(refusal));
-    let rest = reasons.get(most..).unwrap_or_default();
+    lines.extend(reasons.iter().take(most.refusals).flat_map(|reason| refusal(reason, most.trails)));
+    let rest = reasons.get(most.refusals..).unwrap_or_default();
     if !rest.is_empty() {
         let devices = rest.iter().map(|reason| reason.count).sum();
         lines.push(format!("  and {} for {} more in the report", counted(devices, "device"), rest.len()));
@@ -91,7 +132,7 @@ fn refusals(record: &Record, most: usize) -> Vec<String> {
     lines
 }
 
-fn refusal(reason: &Reason) -> [String; 3] {
+fn refusal(reason: &Reason, trails: bool) -> Vec<String> {
     let code = reason.code.map(|code| format!(" {code}")).unwrap_or_default();
     let phase = reason.phase.as_ref().map(|phase| format!(" at {phase}")).unwrap_or_default();
     let why = match (&reason.defect, reason.expected) {
@@ -100,35 +141,51 @@ fn refusal(reason: &Reason) -> [String; 3] {
         (None, true) => String::new(),
         (None, false) => " [UNEXPECTED]".to_owned(),
     };
-    let Reason { outcome, count, message, explanation, repair, .. } = reason;
-    [
-        format!("{:>8} {}{code}{phase}: {message}{why}", grouped(*count), outcome.as_str()),
-        format!("           why: {explanation}"),
-        format!("        repair: {repair}"),
-    ]
+    let Reason { outcome, count, message, explanation, repair, trail, .. } = reason;
+    let what = format!("{}{code}{phase}: {message}{why}", outcome.as_str());
+    let mut lines = paragraph(&format!("{:>8} ", grouped(*count)), 9, &what);
+    lines.extend(paragraph("           why: ", 16, explanation));
+    // What was wrong on purpose explains itself.
+    let first = trail.first().filter(|_| trails || reason.defect.is_none());
+    lines.extend(first.iter().flat_map(|step| paragraph("         trail: ", 16, step)));
+    lines.extend(paragraph("        repair: ", 16, repair));
+    lines
 }
 
-fn table(table: Table, most: usize) -> Vec<String> {
-    let head = table.head.iter().map(|&cell| cell.to_owned()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(table.rows.iter().cloned()).collect();
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..table.head.len()).map(|column| width(column).unwrap_or(0)).collect();
-    let mut lines = rows.iter().map(|row| aligned(row, &widths, table.words));
-    let heading = format!("{} ({})", table.title, table.note);
-    let head = lines.next().filter(|_| !table.rows.is_empty());
-    let mut out = vec![String::new(), heading];
-    out.extend(head);
-    out.extend(cut(lines.collect(), most));
+/// A table, or, where it would be too wide, the numbers of each row with its words below.
+fn table(table: &Table, most: usize) -> Vec<String> {
+    let mut out = vec![String::new()];
+    out.extend(paragraph("", 2, &format!("{} ({})", table.title, table.note)));
+    if table.rows.is_empty() {
+        return out;
+    }
+    let whole = aligned(table, 0);
+    if whole.iter().all(|line| columns(line.trim_end()) <= WIDTH) {
+        out.extend(whole.first().cloned());
+        out.extend(cut(whole.into_iter().skip(1).map(|line| vec![line]), most));
+        return out;
+    }
+    let mut numbers = aligned(table, table.words).into_iter();
+    out.extend(numbers.next());
+    let row = |(numbers, row): (String, &Vec<String>)| {
+        let words = row.get(..table.words).unwrap_or_default().join(" ");
+        std::iter::once(numbers).chain(paragraph("      ", 6, &words)).collect()
+    };
+    out.extend(cut(numbers.zip(&table.rows).map(row), most));
     out
 }
 
-fn aligned(row: &[String], widths: &[usize], words: usize) -> String {
-    let cells = row.iter().zip(widths).enumerate().map(|(at, (cell, width))| match at < words {
+/// The columns of a table from one of them on, its head first.
+fn aligned(table: &Table, from: usize) -> Vec<String> {
+    let head: Vec<String> = table.head.iter().map(|&cell| cell.to_owned()).collect();
+    let rows = || std::iter::once(&head).chain(&table.rows);
+    let width = |column: usize| rows().filter_map(|row| row.get(column)).map(|cell| columns(cell)).max();
+    let widths: Vec<usize> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let cell = |(at, (cell, &width)): (usize, (&String, &usize))| match at < table.words {
         true => format!("  {cell:<width$}"),
         false => format!("  {cell:>width$}"),
-    });
-    cells.collect()
+    };
+    rows().map(|row| row.iter().zip(&widths).enumerate().skip(from).map(cell).collect()).collect()
 }
 
 #[cfg(test)]
@@ -170,7 +227,7 @@ mod tests {
         for (clock, words, count, step) in [
             ("service time  ", 2, "1,000", 1.0),
             ("response time", 2, "1,000", 2.0),
-            ("service time, unsuccessful", 3, "6", 0.006),
+            ("service, unsuccessful", 2, "6", 0.006),
         ] {
             let line = line(&text, clock);
             assert_eq!(line[words], count);
@@ -220,8 +277,8 @@ mod tests {
     fn a_long_report_is_cut_to_sixty_lines_and_says_so() {
         let text = summary(&crowded());
         assert!(text.lines().count() <= 60, "{} lines\n{text}", text.lines().count());
-        assert!(text.contains("  and 28 devices for 28 more in the report\n"), "{text}");
-        for more in [27, 28, 29] {
+        assert!(text.contains("  and 29 devices for 29 more in the report\n"), "{text}");
+        for more in [28, 29] {
             assert!(text.contains(&format!("  and {more} more in the report\n")), "{more} in\n{text}");
         }
         assert!(text.contains("  response time") && text.contains("  lateness"), "{text}");
@@ -250,6 +307,86 @@ mod tests {
             assert!(line(&text, start).join(" ").contains(words), "{start} in\n{text}");
         }
         assert!(text.starts_with("GENERATOR-LIMITED: demo\n"), "{text}");
+    }
+
+    /// A record whose names, messages and numbers are as long as they get.
+    fn wide() -> Record {
+        let mut record = demo();
+        record.verdict.reasons = vec!["a sentence that goes on for longer than a line has room ".repeat(3)];
+        record.roll_up[0].path =
+            vec!["factory line of the second hall, intermediate 1 55e5906f".to_owned(); 2];
+        record.clocks.lateness = times_of("lateness", 1_000, 90_000);
+        record.clocks.service_time.count = 1_000_000;
+        record.clocks.service_time.max_us = 600_000_000;
+        record.gates = vec![gate("service_time_unsuccessful.p99", "s", Some(50.0), 60.0)];
+        record.gates[0].at_least = Some(0.5);
+        record.gates.push(gate("outcome.protocol_error.share", "share", Some(0.000_012_34), 0.05));
+        record.tls = vec![TlsCount {
+            suite: "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384".to_owned(),
+            ..TlsCount::default()
+        }];
+        record.retries = Retries { throttled: 58_088, server_error: 5, connection: 1_000, timeout: 77 };
+        record.held = Some(Held { devices: 300, kept: 10, released: 290, peak: 300, ..Held::default() });
+        record.throughput.shards_apart = true;
+        record.generator.findings =
+            vec!["the generator's two threads could have run and were not let to".repeat(2)];
+        for reason in &mut record.reasons {
+            reason.trail =
+                vec!["`CN=late-0843` cannot be used: it has expired, and so has the one above it".to_owned()];
+            reason.explanation =
+                "another generation of its CA signed its certificate: it sends that name, another key"
+                    .to_owned();
+        }
+        record
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_terminal_but_for_a_word_that_is() {
+        for record in [demo(), wide(), crowded()] {
+            let text = summary(&record);
+            for line in text.lines().filter(|line| line.split_whitespace().count() > 1) {
+                assert!(line.chars().count() <= WIDTH, "{line}\nin\n{text}");
+            }
+            assert!(text.lines().count() <= MOST_LINES, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_way_that_is_too_long_for_a_row_stands_below_its_numbers() {
+        let text = summary(&wide());
+        let at = text.lines().position(|line| line.trim() == "expected  actual").expect("a head");
+        let below: Vec<_> = text.lines().skip(at + 1).take(2).map(str::trim_start).collect();
+        assert_eq!(below[0].split_whitespace().collect::<Vec<_>>(), ["10,000", "10,000"]);
+        assert!(below[1].starts_with("Root > factory line"), "{text}");
+    }
+
+    #[test]
+    fn a_paragraph_that_does_not_end_is_cut() {
+        let lines = paragraph("why: ", 5, &"word ".repeat(400));
+        assert_eq!((lines.len(), lines[MOST_WRAPPED - 1].as_str()), (MOST_WRAPPED, "     ..."));
+        assert_eq!(paragraph("  ", 2, &"x".repeat(200)), [format!("  {}", "x".repeat(200))]);
+    }
+
+    #[test]
+    fn what_nobody_expected_is_told_first_with_the_service_s_account_of_it() {
+        let mut record = demo();
+        record.reasons.truncate(2);
+        record.reasons[1].expected = false;
+        record.reasons[1].defect = None;
+        let text = summary(&record);
+        let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what} in\n{text}"));
+        assert!(place("unauthorized leaf-only [UNEXPECTED]") < place("unauthorized expired [expired]"));
+        assert_eq!(text.matches("trail: leaf > issuer").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn the_service_s_account_is_left_out_first_where_the_defect_explains_itself() {
+        let mut record = demo();
+        record.clocks.lateness = times_of("lateness", 3, 1);
+        record.gates = vec![gate("response_time.p99", "s", Some(0.1), 0.2); 8];
+        record.reasons[0].defect = None;
+        let text = summary(&record);
+        assert_eq!(text.matches("trail: ").count(), 1, "{text}");
     }
 
     #[test]

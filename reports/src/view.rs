@@ -34,9 +34,13 @@ pub(crate) fn decimal(number: f64) -> String {
     format!("{}.{}", grouped(tenths / 10), tenths % 10)
 }
 
-/// Microseconds as milliseconds.
+/// Microseconds as milliseconds, with as many decimals as their size leaves worth reading.
 pub(crate) fn milliseconds(microseconds: u64) -> String {
-    format!("{}.{:03}", grouped(microseconds / 1_000), microseconds % 1_000)
+    match microseconds {
+        0..100_000 => format!("{}.{:03}", microseconds / 1_000, microseconds % 1_000),
+        100_000..10_000_000 => decimal(microseconds as f64 / 1_000.0),
+        _ => grouped(microseconds.saturating_add(500) / 1_000),
+    }
 }
 
 /// One or many of a thing.
@@ -54,6 +58,13 @@ pub(crate) fn verdict(record: &Record) -> &'static str {
         VerdictKind::GeneratorLimited => "GENERATOR-LIMITED",
         VerdictKind::Interrupted => "INTERRUPTED",
     }
+}
+
+/// The verdict and what was run; of a run that a gate ended, which and when.
+pub(crate) fn headline(record: &Record) -> String {
+    let ended = record.gates.iter().find_map(|gate| Some((gate.aborted_at?, &gate.gate)));
+    let ended = ended.map(|(at, gate)| format!(", ended at {} s by {gate}", decimal(at)));
+    format!("{}: {}{}", verdict(record), record.scenario.name, ended.unwrap_or_default())
 }
 
 /// What devices wanted, as far as the record tells.
@@ -97,28 +108,40 @@ pub(crate) fn expected(record: &Record) -> String {
 
 /// What the run must have shown, what was not met first.
 pub(crate) fn gates(record: &Record) -> Table {
+    let stands = |gate: &GateResult| gate.passed && gate.aborted_at.is_none();
     let mut gates: Vec<&GateResult> = record.gates.iter().collect();
-    gates.sort_by_key(|gate| gate.passed);
+    gates.sort_by_key(|gate| stands(gate));
     let row = |gate: &&GateResult| {
-        let measured =
-            gate.measured.map_or_else(|| "nothing".to_owned(), |value| quantity(value, &gate.unit));
-        let least = gate.at_least.map(|least| format!(">= {}", quantity(least, &gate.unit)));
-        let most = gate.at_most.map(|most| format!("<= {}", quantity(most, &gate.unit)));
+        let shown = |value: f64| quantity(value, gate);
         let result = match (gate.passed, gate.aborted_at) {
-            (true, _) => "passed".to_owned(),
+            (true, None) => "passed".to_owned(),
             (false, None) => "FAILED".to_owned(),
-            (false, Some(moment)) => format!("FAILED, ended the run at {} s", decimal(moment)),
+            (false, Some(moment)) => format!("FAILED at {} s", decimal(moment)),
+            (true, Some(moment)) => format!("FAILED at {} s, met at the end", decimal(moment)),
         };
-        let bound = [least, most].into_iter().flatten().collect::<Vec<_>>().join(" and ");
-        vec![gate.metric.clone(), result, measured, bound]
+        let bound = match (gate.at_least, gate.at_most) {
+            (Some(least), Some(most)) => format!("{} to {}", shown(least), shown(most)),
+            (Some(least), None) => format!(">= {}", shown(least)),
+            (None, Some(most)) => format!("<= {}", shown(most)),
+            (None, None) => String::new(),
+        };
+        let mark = if gate.implied { " (implied)" } else { "" };
+        let measured = gate.measured.map_or_else(|| "nothing".to_owned(), shown);
+        vec![format!("{}{mark}", gate.metric), result, measured, bound]
+    };
+    let verdict = match record.gates.iter().filter(|gate| !stands(gate)).count() {
+        0 if record.gates.is_empty() => "the scenario has none".to_owned(),
+        0 => "all passed".to_owned(),
+        failed => format!("{failed} of {} failed", record.gates.len()),
+    };
+    let implied = if record.gates.iter().any(|gate| gate.implied) {
+        "; implied: the scenario has none on outcomes"
+    } else {
+        ""
     };
     Table {
         title: "Gates",
-        note: match record.gates.iter().filter(|gate| !gate.passed).count() {
-            0 if record.gates.is_empty() => "the scenario has none".to_owned(),
-            0 => "all passed".to_owned(),
-            failed => format!("{failed} of {} failed", record.gates.len()),
-        },
+        note: format!("{verdict}{implied}"),
         head: vec!["metric", "result", "measured", "bound"],
         words: 2,
         rows: gates.iter().map(row).collect(),
@@ -126,10 +149,15 @@ pub(crate) fn gates(record: &Record) -> Table {
 }
 
 /// A number in the unit that a gate has.
-fn quantity(value: f64, unit: &str) -> String {
-    match unit {
+fn quantity(value: f64, gate: &GateResult) -> String {
+    match gate.unit.as_str() {
         "s" => format!("{} ms", milliseconds((value.max(0.0) * 1_000_000.0).round() as u64)),
-        "share" => format!("{:.3} %", value * 100.0),
+        // An arrival can cause many.
+        "share" if gate.metric == "retries.share" => format!("{value:.2} per arrival"),
+        "share" => {
+            let percent = format!("{:.3}", value * 100.0);
+            format!("{} %", percent.trim_end_matches('0').trim_end_matches('.'))
+        }
         "count" if value.fract() == 0.0 => grouped(value.max(0.0) as u64),
         "/s" => format!("{} /s", decimal(value)),
         _ => format!("{value:.3}"),
@@ -164,6 +192,7 @@ pub(crate) fn generator(record: &Record) -> String {
 pub(crate) fn findings(record: &Record) -> Vec<(&'static str, String)> {
     let found = [
         ("retries", retries(record)),
+        ("slots", slots(record)),
         ("held", held(record)),
         ("tls", tls(record).rows.first().map(|row| common_tls(row, record.tls.len()))),
         ("events", events_in_short(record)),
@@ -186,13 +215,29 @@ fn retries(record: &Record) -> Option<String> {
     (retries.total() > 0).then(|| format!("{}: {}", grouped(retries.total()), causes.join(", ")))
 }
 
+fn slots(record: &Record) -> Option<String> {
+    let (arrivals, longest) = record.generator.held_back()?;
+    Some(format!(
+        "{} waited until a slot was free, up to {} ms: the most devices in flight held the load back",
+        counted(arrivals, "arrival"),
+        milliseconds(longest)
+    ))
+}
+
 fn held(record: &Record) -> Option<String> {
     let held = record.held?;
+    // Who was there knows how many were connected; a journal does not, nor how the last ones left.
+    let known = held.peak > 0 || held.devices == 0;
     let [devices, kept, dropped, released, peak, pings] =
         [held.devices, held.kept, held.dropped, held.released, held.peak, held.pings].map(grouped);
+    let peak = if known { format!(", at most {peak} at a time") } else { String::new() };
+    let others = match known {
+        true => format!("{released} were released when the run ended"),
+        false => format!("how it ended for {released} is not known"),
+    };
     Some(format!(
-        "{devices} stayed connected, at most {peak} at a time: {kept} as long as they were to, {dropped} lost the \
-         connection, {released} were told to leave; {pings} keep-alives answered"
+        "{devices} stayed connected{peak}: {kept} as long as they were to, {dropped} lost the connection, {others}; \
+         {pings} keep-alives answered"
     ))
 }
 
@@ -285,8 +330,12 @@ pub(crate) fn trials(record: &Record) -> Option<Table> {
 
 /// How fast it went.
 pub(crate) fn throughput(record: &Record) -> String {
+    let apart = match record.throughput.shards_apart {
+        true => "; the shards did not run at the same time: throughput is not that of the whole",
+        false => "",
+    };
     format!(
-        "{} devices/s, {} devices/min {} over {} s (minting took {} s before)",
+        "{} devices/s, {} devices/min {} over {} s (minting: {} s){apart}",
         decimal(record.throughput.per_second),
         decimal(record.throughput.devices_per_minute),
         wanted(record),
@@ -328,7 +377,7 @@ pub(crate) fn times(record: &Record) -> Table {
     let clocks = [
         ("service time", &record.clocks.service_time),
         ("response time", &record.clocks.response_time),
-        ("service time, unsuccessful", &record.clocks.service_time_unsuccessful),
+        ("service, unsuccessful", &record.clocks.service_time_unsuccessful),
         ("lateness", &record.clocks.lateness),
     ];
     // Only open loads have it.
@@ -337,8 +386,7 @@ pub(crate) fn times(record: &Record) -> Table {
         |(name, clock): (&str, &PhaseStats)| row(&PhaseStats { phase: name.to_owned(), ..clock.clone() });
     Table {
         title: "Times in milliseconds",
-        note: "service time counts from the start of an attempt, response time from when it was due"
-            .to_owned(),
+        note: "service time from the start, response time from when due".to_owned(),
         head: vec!["phase", "count", "p50", "p90", "p99", "p99.9", "max"],
         words: 1,
         rows: record.phases.iter().map(row).chain(shown.map(named)).collect(),
@@ -356,13 +404,30 @@ pub(crate) fn reconciliation(record: &Record) -> Table {
     };
     Table {
         title: "Client and service",
-        note: match record.ledger {
-            Some(_) => "counted independently on both sides".to_owned(),
-            None => "the service has no ledger to compare with".to_owned(),
-        },
+        note: compared(record),
         head: vec!["count of", "client", "service", ""],
         words: 1,
         rows: checks.iter().map(row).collect(),
+    }
+}
+
+/// What the comparison with the service is worth. How often it throttled is told and not held to: what an attempt that
+/// was cut off had asked again, the client does not know.
+fn compared(record: &Record) -> String {
+    let Some(ledger) = record.ledger else {
+        return "nothing to compare: the record has no ledger of the service".to_owned();
+    };
+    let counted = match record.reconciliation.is_empty() {
+        true => "nothing to compare: devices gave up or asked again, and the service counts both".to_owned(),
+        false => "counted independently on both sides".to_owned(),
+    };
+    match ledger.throttled {
+        0 => counted,
+        throttled => {
+            let (again, ended) = (grouped(record.retries.throttled), grouped(record.outcomes.throttled));
+            let requests = self::counted(throttled, "request");
+            format!("{counted}; the service throttled {requests}: {again} asked again, {ended} ended so")
+        }
     }
 }
 
@@ -425,7 +490,7 @@ pub(crate) mod tests {
                 service_time_unsuccessful: times_of("unsuccessful", 6, 1_000),
                 lateness: PhaseStats::default(),
             },
-            throughput: Throughput { per_second: 2_500.0, devices_per_minute: 150_000.0 },
+            throughput: Throughput::of(10_000, 4.0),
             per_second: vec![second(0, 6_006, 5_000), Second { finished: 5_006, ..second(1, 4_000, 5_000) }],
             roll_up: vec![RollUp {
                 root: "Root".to_owned(),
@@ -453,7 +518,15 @@ pub(crate) mod tests {
             assert_eq!(grouped(number), written);
         }
         assert_eq!([decimal(0.04), decimal(1_234.56), decimal(f64::NAN)], ["0.0", "1,234.6", "0.0"]);
-        assert_eq!(milliseconds(1_234_567), "1,234.567");
+        for (microseconds, written) in [
+            (99_999, "99.999"),
+            (100_049, "100.0"),
+            (1_234_567, "1,234.6"),
+            (9_999_949, "9,999.9"),
+            (12_345_678, "12,346"),
+        ] {
+            assert_eq!(milliseconds(microseconds), written);
+        }
     }
 
     #[test]
@@ -507,11 +580,11 @@ pub(crate) mod tests {
     #[test]
     fn gates_show_what_was_measured_in_their_unit_and_what_failed_first() {
         let cases = [
-            ("s", Some(0.0125), 0.5, ["passed", "12.500 ms", "<= 500.000 ms"]),
+            ("s", Some(0.0125), 0.5, ["passed", "12.500 ms", "<= 500.0 ms"]),
             ("/s", Some(1_234.56), 2_000.0, ["passed", "1,234.6 /s", "<= 2,000.0 /s"]),
-            ("share", Some(0.25), 0.01, ["FAILED", "25.000 %", "<= 1.000 %"]),
+            ("share", Some(0.25), 0.01, ["FAILED", "25 %", "<= 1 %"]),
             ("count", Some(1_200.0), 1_500.0, ["passed", "1,200", "<= 1,500"]),
-            ("s", None, 0.5, ["FAILED", "nothing", "<= 500.000 ms"]),
+            ("s", None, 0.5, ["FAILED", "nothing", "<= 500.0 ms"]),
         ];
         for (unit, measured, most, row) in cases {
             let record = Record { gates: vec![gate("m", unit, measured, most)], ..Record::default() };
@@ -521,10 +594,64 @@ pub(crate) mod tests {
             GateResult { at_least: Some(0.5), aborted_at: Some(12.0), ..gate("two", "s", Some(2.0), 1.0) };
         let record = Record { gates: vec![gate("one", "s", Some(0.1), 1.0), two], ..Record::default() };
         let row = &gates(&record).rows[0];
-        assert_eq!(
-            row[1..],
-            ["FAILED, ended the run at 12.0 s", "2,000.000 ms", ">= 500.000 ms and <= 1,000.000 ms"]
-        );
+        assert_eq!(row[1..], ["FAILED at 12.0 s", "2,000.0 ms", "500.0 ms to 1,000.0 ms"]);
+    }
+
+    #[test]
+    fn retries_are_told_per_arrival_and_the_implied_gate_as_implied() {
+        let record = Record {
+            gates: vec![
+                gate("retries.share", "share", Some(580.8801), 0.5),
+                GateResult { implied: true, ..gate("unexpected.count", "count", Some(0.0), 0.0) },
+            ],
+            ..Record::default()
+        };
+        let rows = gates(&record).rows;
+        assert_eq!(rows[0], ["retries.share", "FAILED", "580.88 per arrival", "<= 0.50 per arrival"]);
+        assert_eq!(rows[1][0], "unexpected.count (implied)");
+    }
+
+    #[test]
+    fn a_gate_that_ended_the_run_stands_first_and_in_the_headline_even_if_it_is_met_at_the_end() {
+        let mut record = demo();
+        let met = GateResult {
+            gate: "tls.p99 <= 1s".to_owned(),
+            aborted_at: Some(3.0),
+            ..gate("tls.p99", "s", Some(0.1), 1.0)
+        };
+        record.gates = vec![gate("one", "s", Some(0.1), 1.0), met];
+        let table = gates(&record);
+        assert_eq!((table.note.as_str(), table.rows[0][0].as_str()), ("1 of 2 failed", "tls.p99"));
+        assert_eq!(headline(&record), "GOOD: demo, ended at 3.0 s by tls.p99 <= 1s");
+    }
+
+    #[test]
+    fn a_peak_that_is_not_known_is_not_said() {
+        let held = |peak| {
+            let held = Held { devices: 300, released: 300, peak, ..Held::default() };
+            super::held(&Record { held: Some(held), ..Record::default() }).expect("a line")
+        };
+        assert!(held(280).contains("at most 280") && !held(280).contains("not known"), "{}", held(280));
+        assert!(!held(0).contains("at most") && held(0).contains("not known"), "{}", held(0));
+    }
+
+    #[test]
+    fn arrivals_that_waited_for_a_slot_are_told_unless_it_was_for_a_moment() {
+        for (waited, longest, told) in [(0, 0, false), (3, 9_999, false), (3, 9_100_000, true)] {
+            let mut record = demo();
+            (record.generator.waited_for_slot, record.generator.waited_for_slot_max_us) = (waited, longest);
+            assert_eq!(findings(&record).iter().any(|(name, _)| *name == "slots"), told, "{waited}");
+        }
+    }
+
+    #[test]
+    fn what_the_service_throttled_is_told_beside_the_counts() {
+        let mut record = demo();
+        let silent = reconciliation(&record).note;
+        record.ledger = record.ledger.map(|ledger| Ledger { throttled: 500, ..ledger });
+        assert_ne!(reconciliation(&record).note, silent);
+        record.ledger = None;
+        assert_ne!(reconciliation(&record).note, silent);
     }
 
     #[test]

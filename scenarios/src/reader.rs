@@ -82,7 +82,9 @@ impl<'s> Section<'s> {
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'s Spanned<DeValue<'s>>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.as_ref().and_then(|(table, _)| table.get(key))
     }
 

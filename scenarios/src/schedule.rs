@@ -165,6 +165,31 @@ impl Schedule {
         }
     }
 
+    /// The most arrivals that are due at one and the same moment; at least 1, and 1 in a closed load.
+    pub fn largest_burst(&self) -> u64 {
+        let Pace::Open { segments, .. } = &self.pace else {
+            return 1;
+        };
+        let ends = segments.iter().skip(1).map(|next| next.first).chain([self.planned]);
+        let (mut most, mut burst, mut moment) = (1, 0, Duration::ZERO);
+        for (segment, end) in segments.iter().zip(ends) {
+            let Segment { start, first, shape } = segment;
+            match shape {
+                // The last of what came before a moment may be due at that moment, and does not make a burst.
+                Shape::Flow { .. } => burst = 0,
+                Shape::AtOnce => {
+                    burst = end - first + if *start == moment { burst } else { 0 };
+                    (most, moment) = (most.max(burst), *start);
+                }
+                Shape::Replay(times) => {
+                    let together = times.chunk_by(|a, b| a == b).map(<[_]>::len).max().unwrap_or(0);
+                    (most, burst) = (most.max(together as u64), 0);
+                }
+            }
+        }
+        most
+    }
+
     /// Whether arrivals come by the clock and not by answers.
     pub const fn is_open(&self) -> bool {
         matches!(self.pace, Pace::Open { .. })
@@ -743,6 +768,37 @@ mod tests {
                 assert_eq!(Schedule::count(&load, most, &[]), planned, "{stages:?} for {most}");
             }
         }
+    }
+
+    #[test]
+    fn a_burst_is_as_many_as_are_due_at_one_moment() {
+        for (stages, most) in [
+            (vec![constant(100.0, 1.0)], 1),
+            (vec![at_once(7)], 7),
+            (vec![constant(10.0, 1.0), at_once(3), constant(10.0, 1.0), at_once(5)], 5),
+            (vec![at_once(3), at_once(4)], 7),
+            (vec![at_once(3), constant(0.0, 1.0), at_once(4)], 4),
+            (vec![constant(10.0, 1.0), at_once(1)], 1),
+        ] {
+            let schedule = even(stages.clone());
+            assert_eq!(schedule.largest_burst(), most, "{stages:?}");
+            // Counted one by one.
+            let due: Vec<_> = (0..schedule.planned()).map(|arrival| schedule.due(arrival)).collect();
+            assert_eq!(
+                due.chunk_by(|a, b| a == b).map(|burst| burst.len() as u64).max(),
+                Some(most),
+                "{stages:?}"
+            );
+        }
+        let seconds =
+            |times: &[u64]| vec![times.iter().map(|time| Duration::from_secs(*time)).collect::<Vec<_>>()];
+        let replayed = |times: &[u64]| {
+            Schedule::new(&open(vec![replay()], Spacing::Even), 9, 1, &seconds(times))
+                .map(|made| made.largest_burst())
+        };
+        assert_eq!(replayed(&[1, 2, 2, 5, 5, 5, 6]), Ok(3));
+        let closed = Load::Closed { stairs: vec![Stair { in_flight: 2, lasts: None }] };
+        assert_eq!(Schedule::new(&closed, 9, 1, &[]).map(|made| made.largest_burst()), Ok(1));
     }
 
     #[test]

@@ -43,7 +43,8 @@ fn search(world: &World, line: &str) -> (f64, Record) {
     assert!(low <= rate && rate <= high, "{low} {rate} {high}: {told}");
     let trials = record.list("/capacity/trials");
     let passed = |wanted: bool| trials.iter().filter(move |trial| trial["passed"] == wanted);
-    assert!(passed(true).any(|trial| number(&trial["rate"]) == high), "{told}");
+    // A rate counts as what was done of it, never as more.
+    assert!(passed(true).any(|trial| number(&trial["rate"]) >= high), "{told}");
     assert!(passed(false).all(|trial| !trial["failed"].as_array().is_some_and(Vec::is_empty)), "{told}");
     // Searched more than once: an interval of one search says nothing.
     assert!(trials.iter().any(|trial| trial["search"].as_u64() >= Some(3)), "{told}");
@@ -56,7 +57,7 @@ fn the_rate_that_a_service_works_at_is_found() {
     let _processors = processors();
     let world = World::new();
     world.write("paced.toml", paced(150.0, ""));
-    let (rate, record) = search(&world, "--trial 3s --from 130 --up-to 190");
+    let (rate, record) = search(&world, "--trial 3s --from 130 --up-to 170");
     assert!((141.0..=159.0).contains(&rate), "{rate}/s: {}", record.at("/capacity"));
     assert_eq!(record.at("/capacity/limited_by"), "service", "{}", record.at("/capacity/evidence"));
 }
@@ -66,7 +67,7 @@ fn a_service_that_sends_devices_away_is_limited_by_its_quota() {
     let _processors = processors();
     let world = World::new();
     world.write("paced.toml", paced(60.0, "queue = 2"));
-    let (rate, record) = search(&world, "--trial 1s --from 40 --up-to 120");
+    let (rate, record) = search(&world, "--trial 2s --from 40 --up-to 120");
     assert!(rate <= 75.0, "{rate}/s: {}", record.at("/capacity"));
     assert_eq!(record.at("/capacity/limited_by"), "quota", "{}", record.at("/capacity/evidence"));
     assert!(record.list("/capacity/trials").iter().any(|trial| trial["throttled"].as_u64() > Some(0)));
@@ -76,10 +77,18 @@ fn a_service_that_sends_devices_away_is_limited_by_its_quota() {
 fn a_search_that_meets_no_limit_says_so() {
     let world = World::new();
     let told =
-        world.rollcall("run steady --find-capacity --trial 1s --from 20 --up-to 40 --out out").exits(0);
+        world.rollcall("run steady --find-capacity --trial 2s --from 20 --up-to 40 --out out").exits(0);
     let record = Record::read(&world, "out");
     assert_eq!(record.at("/capacity/limited_by"), "none", "{told}");
     assert_eq!(record.at("/capacity/rate"), 40.0, "{told}");
+}
+
+#[test]
+fn a_search_does_not_take_a_scenario_with_events() {
+    let world = World::new();
+    world.rollcall("plan group-disabled").exits(0);
+    world.rollcall("run group-disabled --find-capacity --out out").exits(2);
+    assert!(!world.path("out").exists());
 }
 
 #[test]
@@ -91,6 +100,8 @@ fn a_search_is_not_for_shards_and_its_flags_not_for_a_run() {
         "--find-capacity --from 0",
         "--find-capacity --up-to nan",
         "--find-capacity --trial 10",
+        "--find-capacity --trial 1999ms",
+        "--find-capacity --from 50 --up-to 20",
         "--trial 5s",
         "--from 5",
         "--up-to 5",

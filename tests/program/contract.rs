@@ -13,9 +13,9 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "mock",
         "--listen --mqtts-port --https-port --management-port --management-token-file --id-scope --profile azure unlimited \
-         chaos --registrations-per-minute --faults --state --trust-root --name --tickets --server-cert --server-key --service-key --policy --no-auth \
-         --retry-after --assign-delay --hub --allocation-policy hashed geo-latency static --webhook-timeout --live \
-         --knob --seed --json ROLLCALL_MANAGEMENT_TOKEN ROLLCALL_SERVICE_KEY",
+         chaos --registrations-per-minute --faults --state --trust-root --name --tickets --server-cert --server-key \
+         --service-key --policy --no-auth --retry-after --assign-delay --hub --allocation-policy hashed geo-latency static \
+         --webhook-timeout --live --knob --seed --json ROLLCALL_MANAGEMENT_TOKEN ROLLCALL_SERVICE_KEY",
     ),
     ("ca", "upload code verify prove list show delete"),
     ("ca upload", "--cert --verified"),

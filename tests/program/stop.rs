@@ -4,6 +4,7 @@ use crate::refusals::minted_under_a_verified_root;
 use crate::roll_up::service_scenario;
 use crate::world::{Mock, Record, Running, World};
 use std::fs;
+use std::time::Duration;
 
 /// More looks at the service than a run needs to get its first device assigned.
 const LOOKS: usize = 500;
@@ -12,12 +13,7 @@ const LOOKS: usize = 500;
 fn an_interrupted_run_drains_and_writes_its_partial_record() {
     let world = World::new();
     let mock = Mock::start(&world);
-    minted_under_a_verified_root(&world, &mock);
-    for (name, file) in [("int.pem", "ca/intermediate-1.pem"), ("int.key", "ca/intermediate-1.key.pem")] {
-        fs::copy(world.path(file), world.path(name)).expect("a copy");
-    }
-    let a_hundred_seconds = service_scenario(&mock, 5000, "[load.open]\nrate = 50\nmax_in_flight = 50\n");
-    world.write("long.toml", a_hundred_seconds);
+    prepare(&world, &mock);
 
     let run = Running::start(world.program("run long.toml --out out"));
     await_a_registration(&mock);
@@ -26,6 +22,33 @@ fn an_interrupted_run_drains_and_writes_its_partial_record() {
     let record = Record::read(&world, "out");
     assert_eq!(record.planned(), 5000, "{stopped}");
     assert!((1..5000).contains(&record.assigned()), "{} assigned: {stopped}", record.assigned());
+}
+
+#[test]
+fn an_interrupted_search_tells_what_it_knows_and_does_not_end_well() {
+    let world = World::new();
+    let mock = Mock::start(&world);
+    prepare(&world, &mock);
+
+    let run = Running::start(world.program("run long.toml --find-capacity --trial 2s --out out"));
+    await_a_registration(&mock);
+    // Until there is a rate that met the gates: its record alone would be good.
+    std::thread::sleep(Duration::from_secs(4));
+    run.interrupt();
+    let stopped = run.finish().exits(130);
+    let record = Record::read(&world, "out");
+    assert_eq!(record.at("/verdict/kind"), "interrupted", "{stopped}");
+    assert_eq!(record.at("/ended"), "interrupted", "{stopped}");
+    assert!(!record.list("/capacity/trials").is_empty(), "{stopped}");
+}
+
+/// A scenario of a hundred seconds, `long.toml`.
+fn prepare(world: &World, mock: &Mock<'_>) {
+    minted_under_a_verified_root(world, mock);
+    for (name, file) in [("int.pem", "ca/intermediate-1.pem"), ("int.key", "ca/intermediate-1.key.pem")] {
+        fs::copy(world.path(file), world.path(name)).expect("a copy");
+    }
+    world.write("long.toml", service_scenario(mock, 5000, "[load.open]\nrate = 50\nmax_in_flight = 50\n"));
 }
 
 fn await_a_registration(mock: &Mock<'_>) {

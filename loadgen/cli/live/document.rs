@@ -28,6 +28,8 @@ pub(super) struct Document<'a> {
     offered: u64,
     started: u64,
     finished: u64,
+    /// Arrivals that came due and wait for a slot.
+    waiting: u64,
     /// Attempts in flight.
     in_flight: u64,
     /// Devices that stay connected.
@@ -47,7 +49,7 @@ pub(super) struct Document<'a> {
 /// What happened in a second.
 #[derive(Serialize)]
 struct LastSecond {
-    /// Arrivals a second that were planned; 0 in a closed load.
+    /// Arrivals a second that were planned; 0 in a closed load, and once all have come.
     planned: f64,
     /// Arrivals that came due.
     offered: u64,
@@ -90,6 +92,7 @@ pub(super) fn of<'a>(header: &'a Header, glance: &Glance<'a>) -> Document<'a> {
         offered: total.offered,
         started: total.started,
         finished: total.finished,
+        waiting: glance.waiting(),
         in_flight: glance.in_flight,
         held: glance.held,
         outcomes: total.outcomes,
@@ -110,7 +113,7 @@ fn last_second(glance: &Glance<'_>) -> LastSecond {
     ];
     let by_phase = Phase::ALL.iter().map(|phase| phase.as_str()).zip(&clocks.phases);
     LastSecond {
-        planned: glance.planned_rate,
+        planned: glance.rate_to_come(),
         offered: last.offered,
         started: last.started,
         finished: last.finished,
@@ -148,6 +151,7 @@ mod tests {
         for (pointer, expected) in [
             ("/schema", "\"rollcall.live/1\""),
             ("/planned", "72000"),
+            ("/waiting", "120"),
             ("/outcomes/assigned", "14300"),
             ("/last_second/offered", "1200"),
             ("/last_second/phases/tls/count", "1"),

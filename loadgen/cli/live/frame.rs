@@ -2,7 +2,7 @@
 //! 80x24 holds still.
 
 use super::{Header, quantile};
-use crate::cli::figures::{cut, grouped, latency, percent, rate, span};
+use crate::cli::figures::{by, cut, grouped, latency, percent, rate, span};
 use crate::collector::Glance;
 use crate::gates;
 use crate::recorder::{ReasonKey, Recorder};
@@ -44,14 +44,15 @@ fn headline(header: &Header, glance: &Glance<'_>) -> String {
 pub(super) fn moment(header: &Header, glance: &Glance<'_>) -> String {
     let elapsed = span(std::time::Duration::from_secs(glance.elapsed.as_secs()));
     match header.last_due {
-        Some(last) => format!("{elapsed} of {}", span(last)),
+        _ if glance.all_have_come() => format!("{elapsed}, all have come"),
+        Some(last) => format!("{elapsed}, arrivals until {}", by(last)),
         None => elapsed,
     }
 }
 
 fn rates(glance: &Glance<'_>) -> String {
-    let planned = if glance.planned_rate > 0.0 {
-        format!("planned {}/s   ", rate(glance.planned_rate))
+    let planned = if glance.rate_to_come() > 0.0 {
+        format!("planned {}/s   ", rate(glance.rate_to_come()))
     } else {
         String::new()
     };
@@ -61,7 +62,8 @@ fn rates(glance: &Glance<'_>) -> String {
 
 fn devices(glance: &Glance<'_>) -> String {
     format!(
-        "devices    in flight {}   held {}   retries {}/s",
+        "devices    waiting {}   in flight {}   held {}   retries {}/s",
+        grouped(glance.waiting()),
         grouped(glance.in_flight),
         grouped(glance.held),
         grouped(glance.last.retries.total())
@@ -196,9 +198,9 @@ mod tests {
         let sight = sight(1);
         let drawn = frame(&header(), &sight.glance()).join("\n");
         let expected = "\
-steady  12 s of 1 min  14,365 of 72,000 arrivals ended (20 %)
+steady  12 s, arrivals until 1 min  14,365 of 72,000 arrivals ended (20 %)
 rate       planned 1,200/s   offered 1,200/s   achieved 1,198/s
-devices    in flight 35   held 7   retries 4/s
+devices    waiting 120   in flight 35   held 7   retries 4/s
 last second           p50         p99                          p50         p99
 service           2.00 ms     2.00 ms    response          9.00 ms     9.00 ms
 tcp               1.00 ms     1.00 ms    register           250 ms      250 ms

@@ -11,11 +11,14 @@ pub(super) fn line(header: &Header, glance: &Glance<'_>) -> String {
     let (last, outcomes) = (glance.last, &glance.total.outcomes);
     let good = outcomes.count(OutcomeKind::Assigned) + outcomes.count(OutcomeKind::Connected);
     let mut words = vec![moment(header, glance)];
-    if glance.planned_rate > 0.0 {
-        words.push(format!("planned {}/s", rate(glance.planned_rate)));
+    if glance.rate_to_come() > 0.0 {
+        words.push(format!("planned {}/s", rate(glance.rate_to_come())));
     }
     words.push(format!("offered {}/s", grouped(last.offered)));
     words.push(format!("achieved {}/s", grouped(last.finished)));
+    if glance.waiting() > 0 {
+        words.push(format!("waiting {}", grouped(glance.waiting())));
+    }
     words.push(format!("in flight {}", grouped(glance.in_flight)));
     if glance.held > 0 {
         words.push(format!("held {}", grouped(glance.held)));
@@ -41,8 +44,17 @@ mod tests {
         let sight = sight(1);
         assert_eq!(
             line(&header(), &sight.glance()),
-            "12 s of 1 min  planned 1,200/s  offered 1,200/s  achieved 1,198/s  in flight 35  held 7  good 14,300  \
-             other 65  response p99 9.00 ms  gates not met 1"
+            "12 s, arrivals until 1 min  planned 1,200/s  offered 1,200/s  achieved 1,198/s  waiting 120  in flight 35  \
+             held 7  good 14,300  other 65  response p99 9.00 ms  gates not met 1"
         );
+    }
+
+    #[test]
+    fn a_line_after_the_last_arrival_plans_no_more() {
+        let mut sight = sight(1);
+        (sight.total.offered, sight.total.started) = (72_000, 72_000);
+        let line = line(&header(), &sight.glance());
+        assert!(line.starts_with("12 s, all have come  offered "), "{line}");
+        assert!(!line.contains("planned") && !line.contains("waiting"), "{line}");
     }
 }

@@ -1,6 +1,6 @@
 //! Arrivals over time as a small plot: at most 10 lines high, its bars at most 60 columns wide.
 
-use crate::cli::figures::{rate, span};
+use crate::cli::figures::{by, rate};
 use crate::forecast::Rates;
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ pub(super) fn plot(rates: &Rates, last_due: Duration, ink: Ink) -> Vec<String> {
         .collect();
     let width = columns * wide;
     lines.push(format!("{:>11} {corner}{}", "0", line.to_string().repeat(width)));
-    let end = span(last_due);
+    let end = by(last_due);
     lines.push(format!("{:>13}{}{end:>width$}", "", "0", width = width.saturating_sub(1).max(end.len() + 1)));
     lines
 }

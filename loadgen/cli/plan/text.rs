@@ -2,10 +2,12 @@
 
 use super::View;
 use super::plot::{Ink, plot};
-use crate::cli::figures::{counted, cut, grouped, percent, rate, size, span};
+use crate::cli::figures::{by, counted, cut, grouped, percent, rate, size, span};
 use crate::cli::is_this_machine;
 use crate::forecast::{Forecast, PORTS_PER_ADDRESS, QuotaUse, Rates};
-use scenarios::{Action, Authority, Load, Scenario, Spacing, Stage, Target, WhenFull};
+use scenarios::{
+    Action, Authority, Goal, Load, MockProfile, Retry, Scenario, Spacing, Stage, Target, WhenFull,
+};
 use sim_protocol::duration::written;
 use std::time::Duration;
 
@@ -25,9 +27,12 @@ pub(super) fn lines(view: &View<'_>, ink: Ink) -> Vec<String> {
     lines.extend(item("fleet", fleet(scenario)));
     lines.extend(item("factories", factories(scenario)));
     lines.extend(item("defects", defects(scenario)));
+    lines.extend(item("devices", device(scenario)));
     lines.extend(item("target", target(&scenario.target)));
-    lines.extend(item("load", load(&scenario.load)));
-    lines.extend(item("arrivals", arrivals(forecast)));
+    lines.extend(item("faults", faults(&scenario.target)));
+    lines.extend(item("load", load(view)));
+    lines.extend(item("arrivals", arrivals(view)));
+    lines.extend(item("turns", turns(scenario, forecast)));
     if let Some((rates, last)) = forecast.rates.as_ref().zip(forecast.last_due_seconds) {
         lines.push(String::new());
         lines.extend(plot(rates, seconds(last), ink));
@@ -40,7 +45,7 @@ pub(super) fn lines(view: &View<'_>, ink: Ink) -> Vec<String> {
     lines.extend(items("quota", quota(scenario, &forecast.quota)));
     lines.extend(item("polls", polls(forecast)));
     lines.extend(items("gates", listed(gates(scenario))));
-    lines.extend(items("events", listed(events(scenario))));
+    lines.extend(items("events", listed(events(scenario, forecast))));
     lines
 }
 
@@ -57,14 +62,21 @@ fn items(label: &str, texts: Vec<String>) -> impl Iterator<Item = String> {
 
 fn gates(scenario: &Scenario) -> Vec<String> {
     let said = |gate: &scenarios::Gate| {
-        let abort = gate.abort_after.map(|after| format!(", ends the run after {}", written(after)));
+        let abort = gate
+            .abort_after
+            .map(|after| format!(", ends the run when it is not met, not before {}", written(after)));
         format!("{gate}{}", abort.unwrap_or_default())
     };
     scenario.gates.iter().map(said).collect()
 }
 
-fn events(scenario: &Scenario) -> Vec<String> {
-    let said = |event: &scenarios::Event| format!("at {}: {}", written(event.at), told(&event.action));
+fn events(scenario: &Scenario, forecast: &Forecast) -> Vec<String> {
+    let last = forecast.last_due_seconds.map(seconds);
+    let said = |event: &scenarios::Event| {
+        let late = last.is_some_and(|last| event.at > last);
+        let late = if late { ", after the last arrival" } else { "" };
+        format!("at {}: {}{late}", written(event.at), told(&event.action))
+    };
     scenario.events.iter().map(said).collect()
 }
 
@@ -86,11 +98,13 @@ fn fleet(scenario: &Scenario) -> String {
     let turns =
         if fleet.turns > 1 { format!(", {} turns each", grouped(fleet.turns)) } else { String::new() };
     let origin = match &fleet.authority {
-        Authority::Minted { intermediates, .. } => {
+        Authority::Minted { intermediates, issuing_validity, .. } => {
+            let expiry = issuing_validity.map(|v| format!(", issuing CA valid for {}", written(v)));
             format!(
-                "{} keys, {} above the leaf, seed {}",
+                "{} keys, {} above the leaf{}, seed {}",
                 fleet.key.as_str(),
                 intermediates_of(*intermediates),
+                expiry.unwrap_or_default(),
                 scenario.seed
             )
         }
@@ -153,7 +167,14 @@ fn listed(mut all: Vec<String>) -> Vec<String> {
 
 fn target(target: &Target) -> String {
     match target {
-        Target::Mock(_) => "the embedded mock, on loopback".to_owned(),
+        Target::Mock(mock) => {
+            let profile = match mock.profile {
+                MockProfile::Unlimited => "no quotas",
+                MockProfile::Azure => "the documented quotas (profile azure)",
+                MockProfile::Chaos => "no quotas, small shares of many faults (profile chaos)",
+            };
+            format!("the embedded mock, on loopback; {profile}")
+        }
         Target::Service(service) => {
             let place = if is_this_machine(&service.host) { "" } else { ", not on this machine" };
             format!("{}:{}{place}", service.host, service.port)
@@ -161,7 +182,61 @@ fn target(target: &Target) -> String {
     }
 }
 
-fn load(load: &Load) -> String {
+/// What goes wrong in the mock, by the ids of the faults, each once.
+fn faults(target: &Target) -> String {
+    let Target::Mock(mock) = target else { return String::new() };
+    let mut ids: Vec<String> = mock.faults.iter().map(|rule| rule.fault.id().to_owned()).collect();
+    ids.dedup();
+    named(&ids, ", ")
+}
+
+/// What devices are after, and what they do when they get nowhere.
+fn device(scenario: &Scenario) -> String {
+    let device = &scenario.device;
+    let goal = match device.goal {
+        Goal::Assigned => "register",
+        Goal::Connected => "connect alone",
+    };
+    let asked = if device.honour_retry_after { "" } else { ", whatever the service asks" };
+    let times = |retries: u32| {
+        if retries == 1 { "once".to_owned() } else { format!("{} times", grouped(retries.into())) }
+    };
+    let retry = match device.retry {
+        Retry::Flavour => format!("as their client does{asked}"),
+        Retry::None => "never".to_owned(),
+        Retry::Fixed { wait, retries } => {
+            format!("after {}, at most {}{asked}", written(wait), times(retries))
+        }
+        Retry::Exponential { first, most, jitter, retries } => format!(
+            "after {} doubling to {}{}, at most {}{asked}",
+            written(first),
+            written(most),
+            if jitter { " with jitter" } else { "" },
+            times(retries)
+        ),
+        Retry::Naive => "at once, whatever the service asks".to_owned(),
+    };
+    format!("{goal}; try again {retry}")
+}
+
+/// When devices come more than once, and when a turn may be lost.
+fn turns(scenario: &Scenario, forecast: &Forecast) -> String {
+    let Some(turn) = forecast.turn_seconds.map(seconds) else { return String::new() };
+    let hold = scenario.device.hold.map_or(Duration::ZERO, |hold| hold.lasts);
+    let busy = hold.saturating_add(scenario.limits.attempt_timeout);
+    let shed = if turn < busy { "; one still busy with its turn before is shed" } else { "" };
+    format!("each device comes again after {} at the earliest{shed}", span(turn))
+}
+
+fn load(view: &View<'_>) -> String {
+    let part = match view.shard.count {
+        1 => String::new(),
+        count => format!("; this shard has one of {count} parts"),
+    };
+    format!("{}{part}", whole_load(&view.scenario.load))
+}
+
+fn whole_load(load: &Load) -> String {
     match load {
         Load::Closed { stairs } => {
             let stair = |stair: &scenarios::Stair| {
@@ -193,17 +268,19 @@ fn stage(stage: &Stage) -> String {
     }
 }
 
-fn arrivals(forecast: &Forecast) -> String {
+fn arrivals(view: &View<'_>) -> String {
+    let forecast = view.forecast;
     let all = grouped(forecast.arrivals);
     let Some((Rates { mean, peak, .. }, last)) = forecast.rates.as_ref().zip(forecast.last_due_seconds)
     else {
         return format!("{all}, as fast as the service answers");
     };
     format!(
-        "{all} in {}: {}/s on average, {}/s in the busiest second",
-        span(seconds(last)),
+        "{all} in {}: {}/s on average, {}/s in the busiest second{}",
+        by(seconds(last)),
         rate(*mean),
-        rate(*peak)
+        rate(*peak),
+        if view.sorted { "" } else { "; recorded times sorted" }
     )
 }
 
@@ -213,11 +290,25 @@ fn in_flight(scenario: &Scenario, forecast: &Forecast) -> String {
         Load::Open { when_full: WhenFull::Shed, .. } => "; further ones are shed",
         Load::Closed { .. } => "",
     };
+    let slots = slots(&scenario.load);
+    let cap = match forecast.in_flight {
+        fewer if fewer < slots => format!("{}, of {} slots", grouped(fewer), grouped(slots)),
+        _ => counted(slots, "slot"),
+    };
     let held = scenario
         .device
         .hold
         .map(|hold| format!("; about {} held for {}", grouped(forecast.held), written(hold.lasts)));
-    format!("at most {}{full}{}", grouped(forecast.in_flight), held.unwrap_or_default())
+    format!("at most {cap}{full}{}", held.unwrap_or_default())
+}
+
+/// The cap on attempts at a time, where there are several the highest.
+fn slots(load: &Load) -> u64 {
+    let most = match load {
+        Load::Closed { stairs } => stairs.iter().map(|stair| stair.in_flight).max().unwrap_or_default(),
+        Load::Open { max_in_flight, .. } => *max_in_flight,
+    };
+    most as u64
 }
 
 fn ports(forecast: &Forecast) -> String {
@@ -252,8 +343,9 @@ fn memory(forecast: &Forecast) -> String {
     let memory = &forecast.memory;
     let mock = if memory.mock > 0 { format!(", the mock {}", size(memory.mock)) } else { String::new() };
     format!(
-        "about {}: devices {}{mock}, certificates ahead of need {}",
+        "about {}: program {}, devices {}{mock}, certificates ahead of need {}",
         size(memory.total()),
+        size(memory.base),
         size(memory.devices),
         size(memory.identities)
     )
@@ -275,11 +367,19 @@ fn quota(scenario: &Scenario, quota: &QuotaUse) -> Vec<String> {
     let mut lines = vec![format!("{allowed}; the busiest minute has {}, {}", grouped(peak), percent(share))];
     if let Some((first, throttled)) = quota.throttled_from_seconds.zip(quota.throttled) {
         lines.push(format!(
-            "{real} throttles {} of {}, from {} on; with retries all are through after {}",
+            "{real} throttles {} of {}, from {} on; {}",
             grouped(throttled),
             grouped(quota.registrations),
             span(seconds(first)),
-            span(seconds(quota.earliest_end_seconds))
+            match scenario.device.retry {
+                Retry::None => "they do not try again (device.retry.none)".to_owned(),
+                _ => {
+                    format!(
+                        "with retries all are through after {} at the earliest",
+                        span(seconds(quota.earliest_end_seconds))
+                    )
+                }
+            }
         ));
     }
     lines

@@ -143,12 +143,13 @@ fn io_of(fault: csv::Error) -> io::Error {
     }
 }
 
-/// Writes a row for every arrival of a journal; the file is there whole or not at all. Tells how many there were.
-pub(super) fn write(journal: &Path, to: &Path) -> Result<u64, Failure> {
+/// Writes a row for every arrival of a journal; the file is there whole or not at all. Tells how many there were, and
+/// what of the journal was left out, if it is damaged.
+pub(super) fn write(journal: &Path, to: &Path) -> Result<(u64, Option<String>), Failure> {
     let staged = stage(to, b"", false)?;
     let mut form = Form::of(to, staged.file.as_file())?;
     let mut rows = 0;
-    journal::entries(journal, &mut |line| {
+    let shown = journal::entries(journal, &mut |line| {
         rows += 1;
         form.put(&Row::of(line)).map_err(|error| cannot_write(to, &error))
     })?;
@@ -156,7 +157,7 @@ pub(super) fn write(journal: &Path, to: &Path) -> Result<u64, Failure> {
     drop(form);
     staged.sync()?;
     staged.commit()?;
-    Ok(rows)
+    Ok((rows, shown.truncated))
 }
 
 #[cfg(test)]
@@ -221,7 +222,7 @@ mod tests {
     fn every_arrival_is_a_row_of_csv() {
         let dir = tempfile::tempdir().expect("a directory");
         let to = dir.path().join("devices.csv");
-        assert_eq!(write(&written(dir.path()), &to).expect("written"), 3);
+        assert_eq!(write(&written(dir.path()), &to).expect("written"), (3, None));
         let text = fs::read_to_string(&to).expect("read");
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
@@ -240,7 +241,7 @@ mod tests {
     fn every_arrival_is_a_line_of_json() {
         let dir = tempfile::tempdir().expect("a directory");
         let to = dir.path().join("devices.jsonl");
-        assert_eq!(write(&written(dir.path()), &to).expect("written"), 3);
+        assert_eq!(write(&written(dir.path()), &to).expect("written"), (3, None));
         let text = fs::read_to_string(&to).expect("read");
         let rows: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

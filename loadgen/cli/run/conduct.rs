@@ -4,7 +4,8 @@ use super::scene::{Scene, Witness};
 use super::script::Script;
 use super::{Access, Show};
 use crate::account::{self, Facts, Measured};
-use crate::cli::{cores, create_dir, instant, now, write_file};
+use crate::cli::figures::counted;
+use crate::cli::{cores, create_dir, instant, is_this_machine, now, write_file};
 use crate::collector::{Collector, Delta, Glance};
 use crate::engine::{self, Progress, Run, Stop};
 use crate::events;
@@ -29,17 +30,21 @@ use tokio::sync::{mpsc, watch};
 /// Deltas that may wait for the collector, for each worker.
 const DELTAS: usize = 4;
 
+/// Whether a record is on the disk. It is shown before it is asked: what was measured is not to be lost with the disk.
+pub type Kept = Result<(), Failure>;
+
 /// Sets up, plays, and writes `run.json` and `run.html` in `out`.
 ///
 /// # Errors
-/// When the scenario does not fit its fleet, this machine or its target, or the record cannot be written.
+/// When the scenario does not fit its fleet, this machine or its target. That the record cannot be written is told
+/// beside it.
 pub async fn conduct(
     script: &Script,
     shard: ShardOf,
     access: &Access,
     out: &Path,
     show: &Show<'_>,
-) -> Result<Record, Failure> {
+) -> Result<(Record, Kept), Failure> {
     let schedule = script.schedule()?;
     let descriptors = descriptors(&script.scenario, &schedule, shard)?;
     let fresh = !out.exists();
@@ -48,7 +53,10 @@ pub async fn conduct(
     let journal = access.journal.then(|| out.join(JOURNAL));
     let played = play(script, schedule, shard, access, journal.as_deref(), show, descriptors).await;
     match played {
-        Ok(record) => write(&record, out).map(|()| record),
+        Ok(record) => {
+            let kept = write(&record, out).map_err(unwritten);
+            Ok((record, kept))
+        }
         Err(failure) => {
             if fresh {
                 // Nothing was written: an empty directory would only look like a result.
@@ -58,6 +66,14 @@ pub async fn conduct(
             Err(failure)
         }
     }
+}
+
+/// What to do when a record is not where it was to be.
+pub(super) fn unwritten(failure: Failure) -> Failure {
+    failure.advise(
+        "Make room or write elsewhere; where there is a journal, `rollcall report DIR` makes the record again, as far \
+         as that goes.",
+    )
 }
 
 /// The name of a run's journal in its directory.
@@ -182,13 +198,19 @@ pub(super) async fn play(
         )
     }));
     let (total, seconds, samples) = performed.collected;
-    let journal_lost = kept.map_or(0, |kept| kept.lost);
+    let JournalEnd { lost: journal_lost, fault: journal_fault, .. } = kept.unwrap_or_default();
     let health = health::judge(
         &HealthFacts {
             open: scenario.load.is_open(),
             embedded,
+            local: match &scenario.target {
+                scenarios::Target::Mock(_) => true,
+                scenarios::Target::Service(service) => is_this_machine(&service.host),
+            },
             lateness: scenario.limits.lateness,
+            burst: run.schedule.largest_burst().div_ceil(shard.count.max(1)),
             journal_lost,
+            journal_fault: journal_fault.as_deref(),
             clock_step_ms: step,
             workers: wanted.workers,
             no_port: faults(&total, ConnectFault::NoSourcePort),
@@ -221,6 +243,8 @@ pub(super) async fn play(
         generator: Generator {
             cpu_seconds_client: Some(cpu.as_secs_f64()),
             workers: wanted.workers as u64,
+            waited_for_slot: total.waited,
+            waited_for_slot_max_us: u64::try_from(total.waited_longest.as_micros()).unwrap_or(u64::MAX),
             peak_memory_bytes: health::peak_memory(),
             source_addresses: header.source_addresses,
             journal_lost,
@@ -232,14 +256,11 @@ pub(super) async fn play(
     };
     let measured = Measured { total: &total, seconds, health, ledger: ledger.as_ref() };
     let mut record = account::record(&facts, &measured)?;
-    for gate in &mut record.gates {
-        if performed.aborted_by.as_ref().is_some_and(|(name, _)| *name == gate.gate) {
-            gate.aborted_at = performed.aborted_by.as_ref().map(|(_, at)| at.as_secs_f64());
-        }
+    if let Some((gate, at)) = &performed.aborted_by {
+        account::ended_by(&mut record, scenario, gate, *at);
     }
     if let Some(why) = lost {
-        record.verdict.kind = reports::VerdictKind::Invalid;
-        record.verdict.reasons.insert(0, why);
+        account::without_ledger(&mut record, why);
     }
     if let Witness::Embedded(stage) = scene.witness {
         stage.mock.shutdown().await;
@@ -259,14 +280,33 @@ pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
     let ca = Ca::prepare(scenario, &script.base, moment)?;
     let devices = plan::devices(scenario, &ca, shard, moment)?;
     let missing = header.planned.saturating_sub(recorder.outcomes.total());
-    recorder.end_unheard(missing);
+    let stopped = recorder.outcomes.interrupted > 0;
+    recorder.end_unheard(missing, journal::NOT_IN_IT);
     let held = &mut recorder.held;
-    held.released = held.devices.saturating_sub(held.kept + held.dropped);
-    let mut notes = vec![format!(
-        "Made from the journal, which has {} outcomes; {missing} arrivals were in flight, had not come, or are not in it.",
-        header.planned - missing
-    )];
-    notes.extend(truncated.map(|why| format!("The journal's end cannot be read: {why}.")));
+    let unheard = held.devices.saturating_sub(held.kept + held.dropped + held.released);
+    held.released += unheard;
+    let mut notes = vec![format!("Made from the journal, which has {} outcomes.", header.planned - missing)];
+    notes.extend((missing > 0).then(|| {
+        format!(
+            "The journal ends before the run did: {missing} outcomes are not in it; {}.",
+            if complete {
+                "the run went on without it"
+            } else {
+                "those arrivals were in flight, or had not come, or had no room"
+            }
+        )
+    }));
+    notes.extend((unheard > 0).then(|| {
+        format!(
+            "How {unheard} connections were held to the end is not in the journal; they count as told to leave."
+        )
+    }));
+    notes.extend(truncated.map(|why| format!("The journal is damaged: {why}.")));
+    let ended = match (complete, stopped) {
+        (true, false) => Ended::Completed,
+        (true, true) => Ended::Interrupted,
+        (false, _) => Ended::Aborted,
+    };
     let facts = Facts {
         command: header.command,
         started_utc: header.started_utc,
@@ -278,7 +318,7 @@ pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
         devices: &devices,
         sample: None,
         minting: Duration::try_from_secs_f64(header.minting_seconds).unwrap_or_default(),
-        ended: if complete && missing == 0 { Ended::Completed } else { Ended::Aborted },
+        ended,
         admits: header.admits,
         group: header.group,
         embedded: false,
@@ -311,12 +351,8 @@ fn faults(total: &crate::recorder::Recorder, fault: ConnectFault) -> u64 {
 }
 
 fn journal_note(kept: &JournalEnd) -> Option<String> {
-    kept.fault.as_ref().map(|fault| {
-        format!(
-            "The journal ended early, so it lacks {} outcomes; the record has them all: {fault}",
-            kept.lost
-        )
-    })
+    let fault = kept.fault.as_ref()?;
+    Some(format!("The journal lacks {} outcomes, which the record has: {fault}.", kept.lost))
 }
 
 /// Makes what is to be ready before the first device comes.
@@ -389,10 +425,18 @@ fn notes(scenario: &Scenario, identities: &Identities, planned: u64) -> Vec<Stri
 }
 
 /// Writes `run.json` and `run.html`.
+///
+/// # Errors
+/// When one cannot be written: the failure says which of them are missing.
 pub(crate) fn write(record: &Record, out: &Path) -> Result<(), Failure> {
     let json = record.to_json().map_err(Failure::unexpected)?;
-    write_file(&out.join("run.json"), json.as_bytes(), false)?;
-    write_page(record, out)
+    let without = |missing: &str, failure: Failure| Failure {
+        message: format!("{}; {missing}", failure.message),
+        ..failure
+    };
+    write_file(&out.join("run.json"), json.as_bytes(), false)
+        .map_err(|failure| without("neither the record nor its page was written", failure))?;
+    write_page(record, out).map_err(|failure| without("the record was written, its page was not", failure))
 }
 
 /// Writes `run.html`.
@@ -413,7 +457,8 @@ pub(super) fn descriptors(
     schedule: &Schedule,
     shard: ShardOf,
 ) -> Result<(u64, u64), Failure> {
-    let Forecast { connections: most, descriptors_needed: needed, .. } = Forecast::of(scenario, schedule, shard);
+    let Forecast { connections: most, descriptors_needed: needed, in_flight, .. } =
+        Forecast::of(scenario, schedule, shard);
     // With the mock inside, both ends of a connection are this process's.
     let each = if matches!(scenario.target, scenarios::Target::Mock(_)) { 2 } else { 1 };
     let limit = rlimit::increase_nofile_limit(needed).map_err(|error| {
@@ -423,10 +468,20 @@ pub(super) fn descriptors(
         return Ok((needed, limit));
     }
     let fits = limit.saturating_sub(SPARE_DESCRIPTORS) / each;
-    let fault =
-        format!("too few file descriptors: {most} devices at a time need {needed}, the limit is {limit}");
+    let fault = format!(
+        "too few file descriptors: {} connected at a time need {needed}, the limit is {limit}",
+        counted(most, "device")
+    );
+    // Devices that only come in and go would fit: those that stay are too many.
+    let less = match scenario.device.hold {
+        Some(_) if in_flight <= fits => {
+            "shorten `device.hold`, let fewer come within that time, or have fewer `fleet.devices`"
+        }
+        _ => "allow fewer in flight",
+    };
     Err(Failure::usage(fault).advise(format!(
-        "Raise the hard limit and set `ulimit -n {needed}`, or let at most {fits} devices be connected at a time."
+        "Raise the hard limit and set `ulimit -n {needed}`, or let at most {} be connected at a time: {less}.",
+        counted(fits, "device")
     )))
 }
 
@@ -477,7 +532,10 @@ async fn perform(
                 Some(delta) => watch.take(&delta),
                 None => break,
             },
-            _ = ticks.tick() => watch.show(show),
+            _ = ticks.tick() => {
+                watch.tell_of_journal(show);
+                watch.show(show);
+            }
             () = patience => watch.abort(),
             done = &mut happening, if happened.is_none() => happened = Some(done),
             asked = crate::cli::stop_signal() => {
@@ -494,6 +552,7 @@ async fn perform(
         Some(done) => done,
         None => happening.await,
     };
+    watch.tell_of_journal(show);
     let Watch { collector, ended, aborted_by, .. } = watch;
     Ok(Performed { collected: collector.finish(), ended, events, aborted_by, since })
 }
@@ -523,6 +582,8 @@ struct Watch<'a> {
     aborted_by: Option<(String, Duration)>,
     /// When those in flight are given up.
     give_up: Option<Instant>,
+    /// Whether it was said that the journal stopped.
+    told_of_journal: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -535,15 +596,30 @@ impl<'a> Watch<'a> {
             ended: Ended::Completed,
             aborted_by: None,
             give_up: None,
+            told_of_journal: false,
+        }
+    }
+
+    /// Says once that the journal stopped, when it has.
+    fn tell_of_journal(&mut self, show: &Show<'_>) {
+        let fault = self.run.journal.as_ref().and_then(Journal::fault);
+        let Some(fault) = fault.filter(|_| !self.told_of_journal) else { return };
+        self.told_of_journal = true;
+        let text = format!("the journal takes nothing more: {fault}; the run goes on");
+        if show.output.interactive() {
+            let live = show.live.lock().unwrap_or_else(PoisonError::into_inner);
+            live.say(show.output, &format!("warning: {text}"));
+        } else {
+            show.output.warn(text);
         }
     }
 
     fn take(&mut self, delta: &Delta) {
-        self.collector.take(delta);
-        let (all, elapsed) = (&self.run.scenario.gates, self.start.elapsed());
-        if all.is_empty() {
-            return;
-        }
+        let complete = self.collector.take(delta);
+        let all = &self.run.scenario.gates;
+        // What some workers have not handed over yet would look like something that did not happen.
+        let Some(second) = complete.filter(|_| !all.is_empty()) else { return };
+        let elapsed = Duration::from_secs(second + 1);
         let measured = gates::Running {
             recorder: &self.collector.total,
             planned: self.run.count,

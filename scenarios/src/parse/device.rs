@@ -343,6 +343,16 @@ flavour = "python"
     }
 
     #[test]
+    fn the_known_keys_are_named_once_each() {
+        let told = with("[device.retry.naive]\n[device.retry]\nzzzzzzzz = 1\n");
+        let Err(told) = told else { panic!("taken for good") };
+        let help = told.0[0].help.clone().unwrap_or_default();
+        for key in ["none", "fixed", "exponential", "naive"] {
+            assert_eq!(help.matches(&format!("`{key}`")).count(), 1, "{help}");
+        }
+    }
+
+    #[test]
     fn a_mix_that_is_none_is_told_where_it_stands() {
         let kind = |lines: &str| format!("[[device.mix]]\n{lines}\n");
         for (lines, line, message, help) in [

@@ -17,14 +17,14 @@ pub(super) fn gates(sections: Vec<Section<'_>>, names: Option<&Names>) -> Option
 
 fn gate(mut section: Section<'_>, names: Option<&Names>) -> Option<Gate> {
     let metric = section.required("metric", metric);
-    let at_least = section.optional("at_least", |found| bound(metric.as_ref(), found));
-    let at_most = section.optional("at_most", |found| bound(metric.as_ref(), found));
+    let at_least = section.optional("at_least", |found| bound(metric.as_ref(), "at_least", found));
+    let at_most = section.optional("at_most", |found| bound(metric.as_ref(), "at_most", found));
     let abort_after = section.optional("abort_after", duration(SHORTEST..=DAY));
     let place = section.place_of("metric");
     section.close();
     if !section.has("at_least") && !section.has("at_most") {
         let wrong = Wrong::new("`gate` has neither `at_least` nor `at_most`");
-        section.tell(section.place(), wrong.help(help(metric.as_ref())));
+        section.tell(section.place(), wrong.help(help(metric.as_ref(), "at_most")));
     }
     if let (Some(Metric::RollUp(group, _)), Some(names)) = (&metric, names) {
         names.check_group(&section, "metric", group);
@@ -56,7 +56,7 @@ fn metric(found: Found<'_>) -> Result<Metric, Wrong> {
 }
 
 /// A bound in the unit of its metric. Where the metric has a mistake of its own, any will do.
-fn bound(metric: Option<&Metric>, found: Found<'_>) -> Result<f64, Wrong> {
+fn bound(metric: Option<&Metric>, key: &str, found: Found<'_>) -> Result<f64, Wrong> {
     let Some(metric) = metric else {
         return Ok(0.0);
     };
@@ -68,11 +68,11 @@ fn bound(metric: Option<&Metric>, found: Found<'_>) -> Result<f64, Wrong> {
         Unit::Share if matches!(metric, Metric::Retries(Amount::Share)) => not_negative(found),
         Unit::Share => between(0.0..=1.0)(found),
     };
-    value.map_err(|wrong| wrong.help(help(Some(metric))))
+    value.map_err(|wrong| wrong.help(help(Some(metric), key)))
 }
 
-/// What a bound of this metric looks like.
-fn help(metric: Option<&Metric>) -> String {
+/// What a bound of this metric looks like, written with this key.
+fn help(metric: Option<&Metric>, key: &str) -> String {
     let Some(metric) = metric else {
         return "write `at_most = …`, `at_least = …` or both".to_owned();
     };
@@ -82,7 +82,7 @@ fn help(metric: Option<&Metric>) -> String {
         Unit::Count => ("a whole number", "10"),
         Unit::Share => ("a share", "0.01"),
     };
-    format!("`{metric}` is {what}: write `at_most = {example}`, for one")
+    format!("`{metric}` is {what}: write `{key} = {example}`, for one")
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ at_least = 99.5
                 of("rate.assigned", "at_least = \"5/s\""),
                 16,
                 "`at_least` must be a number",
-                "`rate.assigned` is a rate",
+                "`rate.assigned` is a rate per second: write `at_least = 200`",
             ),
             (
                 of("rate.assigned", "at_least = -1"),

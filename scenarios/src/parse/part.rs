@@ -49,8 +49,7 @@ pub(super) fn surplus(parts: &[Part], fleet: u64) -> f64 {
 pub(super) fn wrong_sum(what: &str, parts: &[Part], fleet: u64) -> Option<Wrong> {
     let surplus = surplus(parts, fleet);
     let shares = parts.iter().all(|part| matches!(part, Part::Share(_)));
-    let (whole, of) =
-        if shares { (1.0, "the fleet".to_owned()) } else { (fleet as f64, format!("{fleet} devices")) };
+    let (whole, of) = if shares { (1.0, "the fleet".to_owned()) } else { (fleet as f64, devices(fleet)) };
     let [made, off] = [1.0 + surplus, surplus.abs()].map(|share| shown(share * whole));
     let help = if surplus > 0.0 { format!("take {off} away") } else { format!("{off} is missing") };
     (surplus != 0.0).then(|| Wrong::new(format!("the {what} make {made} of {of}")).help(help))
@@ -64,6 +63,11 @@ pub(super) fn check_none_empty(sections: &[Section<'_>], made: &[Range<u64>], fl
             section.tell(section.place_of("share"), wrong);
         }
     }
+}
+
+/// One device or many.
+pub(super) fn devices(number: u64) -> String {
+    format!("{number} device{}", if number == 1 { "" } else { "s" })
 }
 
 /// A number without the noise of its last binary digits.

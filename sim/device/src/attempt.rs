@@ -9,7 +9,7 @@ use crate::https::HttpsChannel;
 use crate::mqtt::MqttChannel;
 use crate::outcome::{Assignment, ConnectFault, Outcome, Refused};
 use crate::phases::{Phase, Phases};
-use crate::retry::{Cause, Draws, Retries, Retry};
+use crate::retry::{Cause, Draws, Retries, Retry, Tally};
 use crate::tls::{Session, TlsFacts, TlsStream, device_config};
 use crate::wire::{StreamFault, WireFault, classify};
 use bytes::Bytes;
@@ -69,6 +69,8 @@ pub struct Device {
     pub session: Option<Arc<Session>>,
     /// The seed of what it draws: waits, and names of requests where its flavour has random ones.
     pub draws: u64,
+    /// Where retries are counted as they are made, besides in the [`Attempt`].
+    pub tally: Option<Arc<Tally>>,
 }
 
 /// One attempt, ended.
@@ -411,6 +413,9 @@ impl Run<'_> {
     /// Counts a retry. What is tried again at once lets others have their turn first.
     async fn again(&mut self, cause: Cause, instead_of: Outcome) {
         self.retries.count(cause);
+        if let Some(tally) = &self.device.tally {
+            tally.count(cause);
+        }
         self.last = Some(instead_of);
         if self.target.habits.retry == Retry::Naive {
             tokio::task::yield_now().await;

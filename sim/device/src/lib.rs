@@ -26,7 +26,7 @@ pub use flavour::Flavour;
 pub use habits::{Goal, Habits, PhaseTimeouts};
 pub use outcome::{Assignment, ConnectFault, Outcome, Refused};
 pub use phases::{Phase, Phases};
-pub use retry::{Retries, Retry};
+pub use retry::{Retries, Retry, Tally};
 pub use sources::Sources;
 pub use tls::{
     Group, Handshake, ServerChecks, Session, TlsFacts, TlsFault, TlsVersions, Trust, base_config, warm_up,

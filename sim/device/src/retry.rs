@@ -1,5 +1,6 @@
 //! What a device does when an attempt gets nowhere, and the random numbers it draws.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What a device does when it is throttled, told of a server error, cut off or not answered in time.
@@ -88,6 +89,41 @@ impl Retries {
             Cause::Connection => &mut self.connection,
             Cause::Timeout => &mut self.timeout,
         } += 1;
+    }
+}
+
+/// Retries of many devices, counted as they are made: an attempt tells its own when it ends.
+#[derive(Debug, Default)]
+pub struct Tally {
+    throttled: AtomicU32,
+    server_error: AtomicU32,
+    connection: AtomicU32,
+    timeout: AtomicU32,
+}
+
+impl Tally {
+    fn of(&self, cause: Cause) -> &AtomicU32 {
+        match cause {
+            Cause::Throttled => &self.throttled,
+            Cause::ServerError => &self.server_error,
+            Cause::Connection => &self.connection,
+            Cause::Timeout => &self.timeout,
+        }
+    }
+
+    pub(crate) fn count(&self, cause: Cause) {
+        self.of(cause).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was counted since the last time.
+    pub fn take(&self) -> Retries {
+        let taken = |cause| self.of(cause).swap(0, Ordering::Relaxed);
+        Retries {
+            throttled: taken(Cause::Throttled),
+            server_error: taken(Cause::ServerError),
+            connection: taken(Cause::Connection),
+            timeout: taken(Cause::Timeout),
+        }
     }
 }
 

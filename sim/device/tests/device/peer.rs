@@ -74,7 +74,7 @@ pub(crate) fn stranger() -> Device {
 fn device_of(seed: u64) -> Device {
     let id = RegistrationId::new(ID).expect("an id");
     let identity = fleet(seed).0.device(0, id, None).expect("a device");
-    Device { identity, session: None, draws: 7 }
+    Device { identity, session: None, draws: 7, tally: None }
 }
 
 pub(crate) struct Peer {
