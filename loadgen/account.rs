@@ -149,8 +149,8 @@ pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Fail
 fn waited(record: &Record, scenario: &Scenario) -> Option<String> {
     let (arrivals, longest) = record.generator.held_back()?;
     Some(format!(
-        "{arrivals} arrivals waited for a slot, up to {:.1} s: max_in_flight = {} held the load back. That is in the \
-         response time, and in neither service time nor lateness.",
+        "{arrivals} arrivals waited until a slot, or their own device, was free, up to {:.1} s: {} in flight at most held \
+         the load back. That is in the response time, and in neither service time nor lateness.",
         longest as f64 / 1e6,
         scenario.load.slots()
     ))

@@ -233,6 +233,7 @@ impl Search {
         let limit = Limit::of(&limits, &self.trials);
         let method = match limit {
             Limit::Nothing if !self.interrupted => no_limit(highest),
+            _ if self.results.is_empty() => "the highest rate that passed so far".to_owned(),
             _ => method(results.len()),
         };
         let incomplete = if self.interrupted { "incomplete, the search was interrupted: " } else { "" };
@@ -301,9 +302,7 @@ impl Search {
         };
         evidence.extend(limits.iter().map(told));
         if self.interrupted {
-            evidence.push(format!(
-                "The search was interrupted after {all} trials, and knows no more than they show."
-            ));
+            evidence.push(format!("The search was interrupted; trials until then: {all}."));
         }
         evidence
     }

@@ -470,6 +470,9 @@ impl<'a> Worker<'a> {
         let device = self.device(arrival);
         let devices = &self.run.devices;
         let defect = devices.defects.of(device);
+        // What happens on the way concerns an attempt by when it ended.
+        let ended = attempt.map_or_else(sim_device::now, |attempt| attempt.finished);
+        let moment = ended.saturating_duration_since(self.start);
         let ending = Ending {
             arrival,
             device,
@@ -479,7 +482,7 @@ impl<'a> Worker<'a> {
             outcome,
             attempt,
             defect,
-            expected: is_meant(devices.fate(device, defect, self.run.admits), kind(outcome)),
+            expected: is_meant(devices.fate_at(device, defect, self.run.admits, moment), kind(outcome)),
             factory: devices.factory(device),
         };
         self.recorder.end(&ending);

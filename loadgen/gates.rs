@@ -379,6 +379,7 @@ mod tests {
             clocks: reports::Clocks { response_time: stats("response time"), ..reports::Clocks::default() },
             per_second: vec![second(0, 100), second(1, 60)],
             roll_up: vec![way("line-a", 50), way("line-a", 10), way("line-b", 40)],
+            ledger: Some(reports::Ledger::default()),
             ..Record::default()
         }
     }

@@ -220,6 +220,51 @@ mod tests {
         }
     }
 
+    /// The plan of a scenario in words.
+    fn plan_of(scenario: &Scenario, shard: ShardOf) -> String {
+        let forecast = Forecast::of(scenario, &schedule_of(scenario), shard);
+        let text = ScenarioText::default();
+        let view = View {
+            scenario,
+            text: &text,
+            shard,
+            sorted: false,
+            forecast: &forecast,
+            descriptors_limit: None,
+            refused: None,
+        };
+        text::lines(&view, plot::Ink::Ascii).join("\n")
+    }
+
+    #[test]
+    fn a_plan_tells_what_decides_how_devices_fare() {
+        let load = "[load.open]\nrate = 100\nmax_in_flight = 50\nwhen_full = \"shed\"\n";
+        let of = |more: &str, turns: u64| {
+            let mut scenario = scenario(1_199, &format!("{load}{more}"));
+            scenario.fleet.turns = turns;
+            plan_of(&scenario, ShardOf { index: 1, count: 4 })
+        };
+        let throttle = "[target.mock]\ngroup = \"g\"\n[[target.mock.fault]]\nid = \"throttle\"\n";
+        let event = "[[event]]\nat = \"200s\"\ndisable_group = \"g\"\n";
+        let gate = "[[gate]]\nmetric = \"unexpected.count\"\nat_most = 0\nabort_after = \"2s\"\n";
+        for (more, turns, told) in [
+            ("", 1, "at most 50 slots; further ones are shed"),
+            ("", 1, "300 in 12 s: 25/s on average"),
+            ("", 1, "this shard has one of 4 parts"),
+            ("", 1, "recorded times sorted"),
+            ("", 1, "retries get all in"),
+            ("[device.retry.none]\n", 1, "they do not try again"),
+            ("[device.retry.naive]\n", 1, "try again at once"),
+            ("[device.hold]\nlasts = \"20s\"\n", 2, "one still busy then is shed"),
+            (throttle, 1, "faults       throttle"),
+            (event, 1, "after the last arrival"),
+            (gate, 1, "not before 2s"),
+        ] {
+            let plan = of(more, turns);
+            assert!(plan.contains(told), "no `{told}` in\n{plan}");
+        }
+    }
+
     /// Factories, faults and events beside what the sections say.
     fn with_everything(scenario: &mut Scenario) {
         scenario.fleet.factories = crate::plan::fixture::with_factories(scenario.clone()).fleet.factories;
@@ -261,7 +306,7 @@ mod tests {
         };
         let lines = text::lines(&view, plot::Ink::Ascii);
         assert!(lines.len() <= 40, "{lines:#?}");
-        assert!(lines.iter().all(|line| line.chars().count() <= 110 && line.is_ascii()), "{lines:#?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 100 && line.is_ascii()), "{lines:#?}");
         let document = serde_json::to_value(document::of(&view)).expect("JSON");
         assert_eq!(document["schema"], "rollcall.plan/1");
         assert_eq!(document["forecast"]["arrivals"], 30_000);

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::task::JoinSet;
 
 /// `rollcall run`.
 #[derive(Args, Debug)]
@@ -135,7 +136,9 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
 
 /// Plays the scenario.
 pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
-    let output = Output { json: args.json, ..output };
+    // Machines that read progress want nothing else on that stream.
+    let quiet = output.quiet || args.progress == super::live::Form::Json;
+    let output = Output { json: args.json, quiet };
     let script = Script::load(&args.scenario, &args.set)?;
     let out =
         args.out.clone().unwrap_or_else(|| Path::new("rollcall-results").join(slug(&script.scenario.name)));
@@ -384,28 +387,24 @@ fn told(trial: &reports::Trial, planned: u64) -> String {
 /// Whether the user asked to stop, also between two trials, when nothing else listens.
 struct Stopped {
     asked: Arc<AtomicBool>,
-    listening: tokio::task::JoinHandle<()>,
+    /// Ends with this.
+    _listening: JoinSet<()>,
 }
 
 impl Stopped {
     fn listen() -> Self {
         let asked = Arc::new(AtomicBool::new(false));
         let told = asked.clone();
-        let listening = tokio::spawn(async move {
+        let mut listening = JoinSet::new();
+        listening.spawn(async move {
             // Where signals cannot be waited for, the trials say so.
             told.store(super::stop_signal().await.is_ok(), Ordering::Relaxed);
         });
-        Stopped { asked, listening }
+        Stopped { asked, _listening: listening }
     }
 
     fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.listening.abort();
     }
 }
 

@@ -111,7 +111,7 @@ mod tests {
         let page = render(&Numbers::of(&sight.glance()));
         let (series, types) = read(&page);
         for (name, expected) in [
-            ("arrivals_offered_total", 14_400.0),
+            ("arrivals_offered_total", 14_520.0),
             ("attempts_finished_total", 14_365.0),
             ("arrivals_ended_total{outcome=\"assigned\"}", 14_300.0),
             ("arrivals_ended_total{outcome=\"timed_out\"}", 0.0),

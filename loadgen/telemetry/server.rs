@@ -129,7 +129,7 @@ mod tests {
         metrics.update(&sight(1).glance());
         metrics.update(&sight(2).glance());
         for (path, method, status, holds) in [
-            ("/metrics", "GET", "200", "\nrollcall_run_arrivals_offered_total 28800\n"),
+            ("/metrics", "GET", "200", "\nrollcall_run_arrivals_offered_total 29040\n"),
             ("/metrics", "HEAD", "200", "\r\n\r\n"),
             ("/metrics", "POST", "405", "allow: GET, HEAD\r\n"),
             ("/", "GET", "404", "/metrics"),

@@ -28,24 +28,27 @@ struct Most {
     words: usize,
     /// Whether the service's account of a refusal is shown where the defect was made on purpose, too.
     trails: bool,
+    /// Whether the repair is.
+    repairs: bool,
 }
 
 /// What is tried in turn until the summary is short enough.
-const MOST: [Most; 7] = [
-    Most { gates: 8, refusals: 6, ways: 5, checks: 8, words: 6, trails: true },
-    Most { gates: 8, refusals: 6, ways: 5, checks: 8, words: 6, trails: false },
-    Most { gates: 8, refusals: 6, ways: 5, checks: 1, words: 6, trails: false },
-    Most { gates: 5, refusals: 4, ways: 4, checks: 1, words: 6, trails: false },
-    Most { gates: 4, refusals: 3, ways: 3, checks: 1, words: 4, trails: false },
-    Most { gates: 3, refusals: 2, ways: 2, checks: 1, words: 3, trails: false },
-    Most { gates: 2, refusals: 1, ways: 1, checks: 1, words: 2, trails: false },
+const MOST: [Most; 8] = [
+    Most { gates: 8, refusals: 6, ways: 5, checks: 8, words: 6, trails: true, repairs: true },
+    Most { gates: 8, refusals: 6, ways: 5, checks: 8, words: 6, trails: false, repairs: true },
+    Most { gates: 8, refusals: 6, ways: 5, checks: 8, words: 6, trails: false, repairs: false },
+    Most { gates: 8, refusals: 6, ways: 5, checks: 1, words: 6, trails: false, repairs: false },
+    Most { gates: 5, refusals: 4, ways: 4, checks: 1, words: 6, trails: false, repairs: false },
+    Most { gates: 4, refusals: 3, ways: 3, checks: 1, words: 4, trails: false, repairs: false },
+    Most { gates: 3, refusals: 2, ways: 2, checks: 1, words: 3, trails: false, repairs: false },
+    Most { gates: 2, refusals: 1, ways: 1, checks: 1, words: 2, trails: false, repairs: false },
 ];
 
 /// The report as text, at most 60 lines, each ending in a line feed.
 pub fn summary(record: &Record) -> String {
-    let tries = || MOST.iter().map(|most| lines(record, most));
-    let short = tries().find(|lines| lines.len() <= MOST_LINES).or_else(|| tries().last());
-    let mut lines = short.unwrap_or_default();
+    let mut tries = MOST.iter().map(|most| lines(record, most));
+    let short = tries.find(|lines| lines.len() <= MOST_LINES);
+    let mut lines = short.or_else(|| MOST.last().map(|least| lines(record, least))).unwrap_or_default();
     if lines.len() > MOST_LINES {
         lines.truncate(MOST_LINES - 1);
         lines.push("  and more in the report".to_owned());
@@ -123,7 +126,10 @@ fn refusals(record: &Record, most: &Most) -> Vec<String> {
     let mut reasons: Vec<&Reason> = record.reasons.iter().collect();
     reasons.sort_by_key(|reason| reason.expected);
     let mut lines = vec![String::new(), format!("Not {}", wanted(record))];
-    lines.extend(reasons.iter().take(most.refusals).flat_map(|reason| refusal(reason, most.trails)));
+    lines.extend(reasons.iter().take(most.refusals).flat_map(|reason| refusal(reason, most)));
+    if !most.repairs && reasons.iter().any(|reason| reason.expected && reason.defect.is_some()) {
+        lines.push("  the repairs of what was wrong on purpose are in the report".to_owned());
+    }
     let rest = reasons.get(most.refusals..).unwrap_or_default();
     if !rest.is_empty() {
         let devices = rest.iter().map(|reason| reason.count).sum();
@@ -132,7 +138,7 @@ fn refusals(record: &Record, most: &Most) -> Vec<String> {
     lines
 }
 
-fn refusal(reason: &Reason, trails: bool) -> Vec<String> {
+fn refusal(reason: &Reason, most: &Most) -> Vec<String> {
     let code = reason.code.map(|code| format!(" {code}")).unwrap_or_default();
     let phase = reason.phase.as_ref().map(|phase| format!(" at {phase}")).unwrap_or_default();
     let why = match (&reason.defect, reason.expected) {
@@ -146,9 +152,12 @@ fn refusal(reason: &Reason, trails: bool) -> Vec<String> {
     let mut lines = paragraph(&format!("{:>8} ", grouped(*count)), 9, &what);
     lines.extend(paragraph("           why: ", 16, explanation));
     // What was wrong on purpose explains itself.
-    let first = trail.first().filter(|_| trails || reason.defect.is_none());
+    let on_purpose = reason.expected && reason.defect.is_some();
+    let first = trail.first().filter(|_| most.trails || !on_purpose);
     lines.extend(first.iter().flat_map(|step| paragraph("         trail: ", 16, step)));
-    lines.extend(paragraph("        repair: ", 16, repair));
+    if most.repairs || !on_purpose {
+        lines.extend(paragraph("        repair: ", 16, repair));
+    }
     lines
 }
 

@@ -218,7 +218,7 @@ fn retries(record: &Record) -> Option<String> {
 fn slots(record: &Record) -> Option<String> {
     let (arrivals, longest) = record.generator.held_back()?;
     Some(format!(
-        "{} waited until a slot was free, up to {} ms: the most devices in flight held the load back",
+        "{} waited until a slot, or their own device, was free, up to {} ms",
         counted(arrivals, "arrival"),
         milliseconds(longest)
     ))
@@ -261,7 +261,9 @@ fn capacity_in_short(record: &Record) -> Option<String> {
     let capacity = record.capacity.as_ref()?;
     let [low, high] = capacity.interval.map(decimal);
     let (rate, trials) = (decimal(capacity.rate), counted(capacity.trials.len() as u64, "trial"));
-    Some(format!("{rate} arrivals/s ({low} to {high}, {trials}), limited by: {}", capacity.limited_by))
+    // A rate that no limit was met below is the least that it can be.
+    let least = if capacity.limited_by == "none" { "at least " } else { "" };
+    Some(format!("{least}{rate} arrivals/s ({low} to {high}, {trials}), limited by: {}", capacity.limited_by))
 }
 
 /// What TLS handshakes agreed on.

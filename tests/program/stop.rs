@@ -2,9 +2,8 @@
 
 use crate::refusals::minted_under_a_verified_root;
 use crate::roll_up::service_scenario;
-use crate::world::{Mock, Record, Running, World};
+use crate::world::{Mock, Record, Running, World, awaited};
 use std::fs;
-use std::time::Duration;
 
 /// More looks at the service than a run needs to get its first device assigned.
 const LOOKS: usize = 500;
@@ -31,9 +30,12 @@ fn an_interrupted_search_tells_what_it_knows_and_does_not_end_well() {
     prepare(&world, &mock);
 
     let run = Running::start(world.program("run long.toml --find-capacity --trial 2s --out out"));
-    await_a_registration(&mock);
-    // Until there is a rate that met the gates: its record alone would be good.
-    std::thread::sleep(Duration::from_secs(4));
+    // Until there is a rate that met the gates, after some hundred registrations: its record alone would be good.
+    awaited("a trial that has ended", || {
+        let ledger: serde_json::Value = serde_json::from_str(&mock.manage("GET /ledger", "").body).ok()?;
+        let registers = ledger["registers"].as_u64().unwrap_or_default();
+        (registers > 150).then_some(())
+    });
     run.interrupt();
     let stopped = run.finish().exits(130);
     let record = Record::read(&world, "out");

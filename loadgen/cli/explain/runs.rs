@@ -74,8 +74,8 @@ const OUTCOMES: [Text; 11] = [
     ),
     (
         "shed",
-        "The arrival was never started: no slot was free, and `when_full` is `shed`, or its device was still busy with \
-         its turn before.",
+        "The arrival was never started: `when_full` is `shed`, and no slot was free or its device was still busy with its \
+         turn before.",
         "A service slower than the load; too small a `max_in_flight`; turns that come faster than they end.",
         "Raise `load.open.max_in_flight`, or let arrivals wait with `when_full = \"wait\"`.",
     ),

@@ -12,7 +12,7 @@ use sim_protocol::duration::written;
 use std::time::Duration;
 
 /// The longest line, in columns.
-const WIDTH: usize = 110;
+const WIDTH: usize = 100;
 /// How wide the words before a line's figures are.
 const LABEL: usize = 13;
 /// How much of a line the names of stages, factories and defects take.
@@ -99,7 +99,7 @@ fn fleet(scenario: &Scenario) -> String {
         if fleet.turns > 1 { format!(", {} turns each", grouped(fleet.turns)) } else { String::new() };
     let origin = match &fleet.authority {
         Authority::Minted { intermediates, issuing_validity, .. } => {
-            let expiry = issuing_validity.map(|v| format!(", issuing CA valid for {}", written(v)));
+            let expiry = issuing_validity.map(|v| format!(", issuing for {}", written(v)));
             format!(
                 "{} keys, {} above the leaf{}, seed {}",
                 fleet.key.as_str(),
@@ -224,8 +224,12 @@ fn turns(scenario: &Scenario, forecast: &Forecast) -> String {
     let Some(turn) = forecast.turn_seconds.map(seconds) else { return String::new() };
     let hold = scenario.device.hold.map_or(Duration::ZERO, |hold| hold.lasts);
     let busy = hold.saturating_add(scenario.limits.attempt_timeout);
-    let shed = if turn < busy { "; one still busy with its turn before is shed" } else { "" };
-    format!("each device comes again after {} at the earliest{shed}", span(turn))
+    let late = match scenario.load {
+        _ if turn >= busy => "",
+        Load::Open { when_full: WhenFull::Shed, .. } => "; one still busy then is shed",
+        Load::Open { .. } | Load::Closed { .. } => "; one still busy then comes once it is done",
+    };
+    format!("each device comes again after {} or more{late}", span(turn))
 }
 
 fn load(view: &View<'_>) -> String {
@@ -341,9 +345,9 @@ fn descriptors(forecast: &Forecast, limit: Option<u64>) -> String {
 
 fn memory(forecast: &Forecast) -> String {
     let memory = &forecast.memory;
-    let mock = if memory.mock > 0 { format!(", the mock {}", size(memory.mock)) } else { String::new() };
+    let mock = if memory.mock > 0 { format!(", mock {}", size(memory.mock)) } else { String::new() };
     format!(
-        "about {}: program {}, devices {}{mock}, certificates ahead of need {}",
+        "about {}: program {}, devices {}{mock}, certificates {}",
         size(memory.total()),
         size(memory.base),
         size(memory.devices),
@@ -353,11 +357,11 @@ fn memory(forecast: &Forecast) -> String {
 
 fn quota(scenario: &Scenario, quota: &QuotaUse) -> Vec<String> {
     let origin = if quota.documented { "documented" } else { "as the scenario says" };
-    let real = if matches!(scenario.target, Target::Mock(_)) { "a real instance" } else { "it" };
+    let real = if matches!(scenario.target, Target::Mock(_)) { "a real DPS" } else { "it" };
     let allowed = format!("{} registrations a minute ({origin})", grouped(quota.per_minute));
     let Some((peak, share)) = quota.peak_per_minute.zip(quota.share) else {
         return vec![
-            format!("{allowed}; how many this run asks for, the service's pace decides"),
+            format!("{allowed}; the service's pace decides how many are used"),
             format!(
                 "{real} lets all through after {} at the earliest",
                 span(seconds(quota.earliest_end_seconds))
@@ -367,17 +371,14 @@ fn quota(scenario: &Scenario, quota: &QuotaUse) -> Vec<String> {
     let mut lines = vec![format!("{allowed}; the busiest minute has {}, {}", grouped(peak), percent(share))];
     if let Some((first, throttled)) = quota.throttled_from_seconds.zip(quota.throttled) {
         lines.push(format!(
-            "{real} throttles {} of {}, from {} on; {}",
+            "{real} throttles {} of {} from {} on; {}",
             grouped(throttled),
             grouped(quota.registrations),
             span(seconds(first)),
             match scenario.device.retry {
                 Retry::None => "they do not try again (device.retry.none)".to_owned(),
                 _ => {
-                    format!(
-                        "with retries all are through after {} at the earliest",
-                        span(seconds(quota.earliest_end_seconds))
-                    )
+                    format!("retries get all in, not before {}", span(seconds(quota.earliest_end_seconds)))
                 }
             }
         ));

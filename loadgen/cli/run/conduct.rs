@@ -126,6 +126,7 @@ pub(super) async fn play(
     let ca = Ca::prepare(scenario, &script.base, moment)?;
     let devices = Arc::new(plan::devices(scenario, &ca, shard, moment)?);
     let scene = Scene::open(script, &ca, &devices, access, show.narrate).await?;
+    refuse_misfits(&scene, access)?;
     let wanted = Wanted {
         shard,
         devices: scenario.fleet.devices,
@@ -342,6 +343,19 @@ pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
     account::record(&facts, &measured)
 }
 
+/// Source addresses of another family than the target's would never be used.
+fn refuse_misfits(scene: &Scene, access: &Access) -> Result<(), Failure> {
+    let destinations = scene.targets.iter().filter_map(|target| target.address);
+    for destination in destinations {
+        let misfit = access.sources.as_ref().and_then(|sources| sources.misfit(destination));
+        if let Some(misfit) = misfit {
+            let fault = format!("cannot connect from {misfit} to {destination}: one is IPv4, the other IPv6");
+            return Err(Failure::usage(fault).advise("Name source addresses of the target's family alone."));
+        }
+    }
+    Ok(())
+}
+
 /// How many devices this machine, rather than the service, is to blame for.
 fn faults(total: &crate::recorder::Recorder, fault: ConnectFault) -> u64 {
     let of = |key: &crate::recorder::ReasonKey| {
@@ -545,6 +559,7 @@ async fn perform(
         }
     }
     playing.await.map_err(|e| Failure::unexpected(format!("the run ended badly: {e}")))?;
+    watch.show(show);
     show.live.lock().unwrap_or_else(PoisonError::into_inner).end();
     // Nothing more is to happen, and what did is wanted.
     run.stop.drain.cancel();

@@ -30,6 +30,12 @@ impl Sources {
         self.v4.iter().chain(&self.v6).find(missing).copied()
     }
 
+    /// The first address of another family than the destination's: no connection to it can be made from there.
+    pub fn misfit(&self, destination: SocketAddr) -> Option<IpAddr> {
+        let others = if destination.is_ipv4() { &self.v6 } else { &self.v4 };
+        others.first().copied()
+    }
+
     /// Where the next connection to `destination` comes from, its port left open; `None` where no address is of
     /// the destination's family.
     pub(crate) fn next(&self, destination: SocketAddr) -> Option<SocketAddr> {
