@@ -46,9 +46,11 @@ fn each_kind_is_listed() {
     let world = World::new();
     let all = entries(&world.rollcall("explain --json").exits(0).json()).len();
     let mut listed = 0;
-    for kind in ["codes", "diagnostics", "defects", "verdicts", "knobs", "faults", "exits"] {
+    let kinds =
+        ["codes", "diagnostics", "defects", "verdicts", "knobs", "faults", "exits", "outcomes", "judgements"];
+    for kind in kinds.into_iter().chain(["metrics"]) {
         let json = world.rollcall(&format!("explain {kind} --json")).exits(0).json();
-        assert!(entries(&json).len() >= 8, "{kind}");
+        assert!(entries(&json).len() >= 5, "{kind}");
         assert!(entries(&json).iter().all(|entry| kind.starts_with(entry["kind"].as_str().unwrap_or("?"))));
         listed += entries(&json).len();
     }
