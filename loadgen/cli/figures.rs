@@ -2,18 +2,7 @@
 
 use std::time::Duration;
 
-/// A number with thousands separators.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+pub(crate) use reports::grouped;
 
 /// A rate: whole from 10 on, with up to two decimals below.
 pub(crate) fn rate(per_second: f64) -> String {

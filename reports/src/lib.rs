@@ -22,3 +22,4 @@ pub use record::{
 };
 pub use summary::summary;
 pub use sums::Sum;
+pub use view::grouped;
