@@ -5,7 +5,7 @@ use crate::gates;
 use crate::health::Health;
 use crate::journal::NOT_IN_IT;
 use crate::plan::{Devices, Expected, Fate, ShardOf};
-use crate::recorder::{Clocks, ReasonKey, Recorder};
+use crate::recorder::{Clocks, ReasonKey, Recorder, histogram, record as note};
 use hdrhistogram::Histogram;
 use reports::{
     Certificates, Check, Ended, EventDone, Expectations, Generator, Host, Issuer, KeyCount, Ledger,
@@ -50,6 +50,8 @@ pub struct Facts<'a> {
     pub group: Option<String>,
     /// Whether the service was the run's own embedded mock.
     pub embedded: bool,
+    /// How long it held answers on purpose.
+    pub holds: Vec<Duration>,
     /// What the operator did meanwhile.
     pub events: Vec<EventDone>,
     /// The most devices that stayed connected at a time.
@@ -114,6 +116,7 @@ pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Fail
             service_time_unsuccessful: stats("service time, unsuccessful", &total.clocks.unsuccessful)?,
             lateness: stats("lateness", &total.clocks.lateness)?,
         },
+        holds: held_on_purpose(&facts.holds)?,
         throughput: Throughput::of(
             total.outcomes.count(OutcomeKind::Assigned) + total.outcomes.count(OutcomeKind::Connected),
             wall.as_secs_f64(),
@@ -173,6 +176,12 @@ fn tls(total: &Recorder) -> Vec<TlsCount> {
 
 fn stats(name: &str, histogram: &Histogram<u64>) -> Result<PhaseStats, Failure> {
     PhaseStats::from_histogram(name, histogram).map_err(Failure::unexpected)
+}
+
+fn held_on_purpose(holds: &[Duration]) -> Result<Option<PhaseStats>, Failure> {
+    let mut times = histogram();
+    holds.iter().for_each(|&held| note(&mut times, held));
+    (!times.is_empty()).then(|| stats("held by the mock", &times)).transpose()
 }
 
 /// The phases that happened.

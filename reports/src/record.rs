@@ -63,6 +63,8 @@ pub struct Record {
     pub phases: Vec<PhaseStats>,
     /// How long attempts took as a whole.
     pub clocks: Clocks,
+    /// How long an embedded mock held answers on purpose, by its own clock; where it did, and 65,536 times at most.
+    pub holds: Option<PhaseStats>,
     /// How much was done in how long.
     pub throughput: Throughput,
     /// What happened in each second of the run.

@@ -238,6 +238,10 @@ pub(super) async fn play(
         admits: scene.admits,
         group: scene.group,
         embedded,
+        holds: match &scene.witness {
+            Witness::Embedded(stage) => stage.mock.instance().holds(),
+            _ => Vec::new(),
+        },
         events: performed.events,
         most_held,
         notes,
@@ -323,6 +327,7 @@ pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
         admits: header.admits,
         group: header.group,
         embedded: false,
+        holds: Vec::new(),
         events: Vec::new(),
         most_held: 0,
         notes,

@@ -28,10 +28,15 @@ const WATCHING: u32 = 8;
 /// What may be spent at once after a quiet time.
 const SAVED: Duration = Duration::from_millis(5);
 
+/// Of so many holds it is remembered how long they took.
+const REMEMBERED: usize = 1 << 16;
+
 /// Who is held, and the thread that lets them go. It ends when this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     shared: Arc<Shared>,
+    /// How long each of the first ones took in truth.
+    took: Mutex<Vec<Duration>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -99,6 +104,15 @@ impl Holds {
             }
             None => tokio::time::sleep_until(until.into()).await,
         }
+        let mut took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+        if took.len() < REMEMBERED {
+            took.push(since.elapsed());
+        }
+    }
+
+    /// How long holds took in truth, in the order in which they ended: the system wakes nobody on the dot.
+    pub(crate) fn took(&self) -> Vec<Duration> {
+        self.took.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Queues up; `None` where the system has no thread for it.
@@ -195,13 +209,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hold_is_never_short() {
+    async fn a_hold_is_never_short_and_is_remembered_as_long_as_it_was() {
         let holds = Holds::default();
         for time in [0, 1, 50, 149, 151, 500, 1_000, 1_500, 5_000, 20_000, 1_002_000].map(us) {
             let since = clock::instant();
             holds.hold(since, time).await;
             assert!(since.elapsed() >= time, "{time:?}");
         }
+        let (took, most) = (holds.took(), clock::instant());
+        assert_eq!(took.len(), 11);
+        assert!(took[6] >= us(1_000) && took[10] >= us(1_002_000), "{took:?} at {most:?}");
         let long_ago = clock::instant() - us(5_000);
         holds.hold(long_ago, us(6_000)).await;
         assert!(long_ago.elapsed() >= us(6_000));

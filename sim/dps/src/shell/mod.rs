@@ -213,6 +213,11 @@ impl Instance {
         self.service.registrar.ledger.snapshot()
     }
 
+    /// How long it held answers on purpose, by its own clock: the first 65,536 times that a fault had it hold one.
+    pub fn holds(&self) -> Vec<Duration> {
+        self.service.holds.took()
+    }
+
     /// The policies of the service API, the owner's first.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         self.service.policies.iter()
