@@ -151,9 +151,7 @@ impl Runs {
     fn stall_rows(&self, floor: &Floor) -> Result<Vec<Row>, Failure> {
         let (service, response) =
             (histogram(&self.stall.clocks.service_time)?, histogram(&self.stall.clocks.response_time)?);
-        // How fast the queue is worked off depends on how fast devices were then.
-        let then = at(&service, 0.5) - at(&floor.service, 0.5);
-        let expected = queued(self.stall.planned, floor, floor.cycle + then);
+        let expected = queued(self.stall.planned, floor, drained(&response).unwrap_or(floor.cycle));
         let row = |(percentile, quantile): (&'static str, f64)| {
             let (own, waited) = (at(&floor.service, quantile), rank(&expected, quantile));
             let in_service = Times { floor: own, known: own, read: at(&service, quantile) };
@@ -318,6 +316,16 @@ fn with_held(floor: &Histogram<u64>, held: &Histogram<u64>) -> Vec<f64> {
 
 /// Into so many equal parts a distribution is cut.
 const STEPS: usize = 1_000;
+
+/// How fast the queue of a stall was worked off: from one start to the next, in seconds. Devices that came within the stall
+/// waited a spacing less, and a cycle more, than the one before, so that it follows from how many waited long; none, where
+/// nobody did.
+fn drained(response: &Histogram<u64>) -> Option<f64> {
+    let (spacing, long) = (1.0 / RATE as f64, STALL * 0.1);
+    let waited = response.len() - response.count_between(0, (long * 1e9) as u64);
+    let held = STALL - spacing / 2.0;
+    (waited > 0).then(|| (spacing - (held - long) / waited as f64).max(0.0))
+}
 
 /// The response times of a run with one slot and one stall, in order: what a queue of one server comes to. Devices are due
 /// at fixed times, the one that is held ends with the stall, and those behind it start one after the other, a cycle apart;
@@ -584,6 +592,19 @@ mod tests {
             assert!((found - wanted).abs() <= wanted * 0.01 + 0.000_2, "{quantile}: {found} for {wanted}");
         }
         assert!(is_near(rank(&all, 1.0), 1.995));
+    }
+
+    #[test]
+    fn how_fast_a_queue_was_worked_off_follows_from_how_many_waited() {
+        for cycle in [0.000_5, 0.001_2, 0.003] {
+            let mut times = Histogram::<u64>::new(3).expect("a histogram");
+            queued(1_000, &floor(), cycle)
+                .iter()
+                .for_each(|time| times.record((time * 1e9) as u64).expect("in range"));
+            let found = drained(&times).expect("some waited");
+            assert!((found - cycle).abs() < 0.000_1, "{found} for {cycle}");
+        }
+        assert_eq!(drained(&floor().response), None);
     }
 
     #[test]
