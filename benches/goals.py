@@ -164,7 +164,8 @@ def handshakes(work):
         ours = (client - record["minting_seconds"]) / record["finished"]
         fleet = os.path.join(work, "one")
         sh(ROLLCALL, "mint", "fleet", "--ca-cert", f"{work}/ca/intermediate-1.pem", "--ca-key",
-           f"{work}/ca/intermediate-1.key.pem", "--count", "1", "--registration-id", "one-{index}", "--out", fleet)
+           f"{work}/ca/intermediate-1.key.pem", "--count", "1", "--seed", "1",
+           "--registration-id", "one-{index}", "--out", fleet)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         told = sh("openssl", "s_time", "-connect", f"127.0.0.1:{mock.port('mqtts')}", "-new", "-time", "8", "-CAfile",
                   mock.root, "-cert", f"{fleet}/one-0.chain.pem", "-key", f"{fleet}/one-0.key.pem")

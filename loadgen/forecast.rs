@@ -20,10 +20,10 @@ pub const QUOTA_CAP: f64 = 0.8;
 
 /// Memory of the program before the first device comes, in bytes: what `smoke` takes at most, without its devices.
 const BASE_BYTES: u64 = 25 << 20;
-/// Memory of the client for a connected device, in bytes (README, "Figures": 16.5 KiB).
-const CLIENT_BYTES: u64 = 16_896;
-/// Memory of the mock for a connected device, in bytes (README, "Figures": 12.0 KiB).
-const MOCK_BYTES: u64 = 12_288;
+/// Memory of the client for a connected device, in bytes (loadgen/benches/README.md, P6: 7.9 KiB).
+const CLIENT_BYTES: u64 = 8_090;
+/// Memory of the mock for a connected device, in bytes (loadgen/benches/README.md, P6: 12.2 KiB).
+const MOCK_BYTES: u64 = 12_493;
 /// Memory of a registration record in the mock, in bytes (README, "Figures").
 const RECORD_BYTES: u64 = 470;
 /// Memory of a certificate chain and key that are made ahead of need, in bytes (see [`AHEAD`]).
