@@ -136,7 +136,8 @@ def floors():
     """Microseconds of one provisioning: full verification; server chain and path known."""
     told = sh("cargo", "bench", "--quiet", "--locked", "-p", "sim-dps", "--bench", "floor", cwd=ROOT)
     print(told)
-    return [float(found) for found in re.findall(r"floor\s+([\d.]+)", told)]
+    rows = r"^(?:full verification|chain and path known)\s.*?([\d.]+)$"
+    return [float(found) for found in re.findall(rows, told, re.MULTILINE)]
 
 
 def provisioning(work):
