@@ -103,7 +103,8 @@ generator = "report"
         out = tempfile.mkdtemp(dir=self.work)
         words = [ROLLCALL, "run", path, "--out", out, "--quiet", *more]
         before, mock = resource.getrusage(resource.RUSAGE_CHILDREN), self.cpu()
-        process = subprocess.Popen(words, env=self.environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(words, env=self.environment, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
         while during and process.poll() is None:
             during(process.pid)
             time.sleep(0.2)
