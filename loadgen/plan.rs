@@ -272,18 +272,19 @@ impl Devices {
         self.known.iter().filter_map(|(&index, world)| Some((self.defects.of(index)?, world)))
     }
 
-    /// What is meant to become of a device, which is good or has this defect. `admits` says whether good devices are
-    /// let in; if not, nothing is verified, and only an individual enrollment still counts.
-    pub fn fate(&self, index: u64, defect: Option<Defect>, admits: bool) -> Fate {
-        // Later than any event.
-        self.fate_at(index, defect, admits, StdDuration::MAX)
-    }
-
-    /// The same of a device whose attempt ended at this moment since the start: what happens later does not concern it.
+    /// What is meant to become of a device, which is good or has this defect, and whose attempt ended at this moment since
+    /// the start: what happens later does not concern it. `admits` says whether good devices are let in; if not, nothing
+    /// is verified, and only an individual enrollment still counts.
     pub fn fate_at(&self, index: u64, defect: Option<Defect>, admits: bool, ended: StdDuration) -> Fate {
         let factory = if defect.is_some() { 0 } else { self.maker(index) };
         let settled = self.ways.get(factory).is_none_or(|way| way.is_settled(ended));
         self.meant(defect, admits, settled)
+    }
+
+    /// The same, later than any event.
+    #[cfg(test)]
+    fn fate(&self, index: u64, defect: Option<Defect>, admits: bool) -> Fate {
+        self.fate_at(index, defect, admits, StdDuration::MAX)
     }
 
     /// What is meant to become of devices with this defect.

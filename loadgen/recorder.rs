@@ -352,7 +352,7 @@ impl Recorder {
             mine.held += second.held;
             mine.retries += second.retries;
         }
-        add_retries(&mut self.retries, &other.retries);
+        self.retries = self.retries.plus(&other.retries);
         self.waited += other.waited;
         self.waited_longest = self.waited_longest.max(other.waited_longest);
         self.held.devices += other.held.devices;
@@ -376,13 +376,6 @@ impl Recorder {
         });
         filled.collect()
     }
-}
-
-fn add_retries(mine: &mut Retries, theirs: &Retries) {
-    mine.throttled += theirs.throttled;
-    mine.server_error += theirs.server_error;
-    mine.connection += theirs.connection;
-    mine.timeout += theirs.timeout;
 }
 
 /// Whether a device got what it was after.

@@ -376,12 +376,7 @@ fn reasons(shards: &[&Record]) -> Vec<Reason> {
 }
 
 fn retries(shards: &[&Record]) -> Retries {
-    shards.iter().map(|shard| shard.retries).fold(Retries::default(), |sum, more| Retries {
-        throttled: sum.throttled + more.throttled,
-        server_error: sum.server_error + more.server_error,
-        connection: sum.connection + more.connection,
-        timeout: sum.timeout + more.timeout,
-    })
+    shards.iter().fold(Retries::default(), |sum, shard| sum.plus(&shard.retries))
 }
 
 /// The peak is that of the seconds, where they are of the same moments and tell more than the largest shard's own:

@@ -465,6 +465,17 @@ impl Retries {
     pub const fn total(&self) -> u64 {
         self.throttled + self.server_error + self.connection + self.timeout
     }
+
+    /// These and more.
+    #[must_use]
+    pub const fn plus(self, more: &Self) -> Self {
+        Self {
+            throttled: self.throttled + more.throttled,
+            server_error: self.server_error + more.server_error,
+            connection: self.connection + more.connection,
+            timeout: self.timeout + more.timeout,
+        }
+    }
 }
 
 /// Devices that stayed connected.
