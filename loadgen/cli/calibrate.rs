@@ -1,8 +1,12 @@
 //! `rollcall calibrate`: shows that reports can be believed, by reading back latencies that are known.
 //!
 //! Runs of the engine, as any scenario would play it, against embedded mocks that hold each answer for a known time. What a
-//! device needs besides (TCP, TLS, MQTT, this machine) is measured in the same command without any latency: the floor. The
+//! device needs besides (TCP, TLS, MQTT, this machine) is measured in the same command: the floor. It is measured with
+//! answers that are held for a moment, because a processor that has nothing to do takes time to wake, whatever for. The
 //! known time is what the mock held by its own clock, and the floor; what the record says has to be that within 1 %.
+//!
+//! All of it is played several times, and the medians of what is known and of what is read are compared, each percentile for
+//! itself: what else a machine does for a moment would else be taken for an error of the meter.
 
 use super::live::Live;
 use super::output::Output;
@@ -20,8 +24,17 @@ use std::sync::Mutex;
 const SCHEMA: &str = "rollcall.calibration/1";
 /// Arrivals per second.
 const RATE: u64 = 100;
+/// Devices of a case.
+const DEVICES: u64 = 500;
+/// How often everything is played.
+const ROUNDS: usize = 5;
 /// How long the mock stalls, in seconds.
 const STALL: f64 = 2.0;
+/// Devices of the stall: its queue is worked off before the end, and is less than half of them. The fewer, the less depends
+/// on how fast the queue is worked off.
+const STALLED: u64 = 560;
+/// For how long answers are held to measure the floor.
+const MOMENT: &str = "1ms";
 /// The part of a known time that what is read back may be off by.
 const TOLERANCE: f64 = 0.01;
 /// `ours:` where 1 % is less than a thread's way to a processor and back, a time may be off by the floor's own spread, and
@@ -43,10 +56,11 @@ Plays the engine against embedded mocks that hold the answer to a registration
 for a known time (5, 50 and 500 ms, and 5 or 50 ms mixed), or stall for 2 s, and
 compares what the records say with what is known: the time of the phase
 `register`, from 15 ms on also the service time, and both clocks of the stall.
+All of it five times; the medians of each percentile are compared.
 Keep the machine idle meanwhile. Ends with 0 if all is read back within 1 %
 (5 ms: or within 150 µs, if devices differ by as much without it), else with 98.")]
 pub struct CalibrateArgs {
-    /// A third of the devices: half a minute instead of a minute and a half
+    /// Once instead of five times: half a minute instead of three
     #[arg(long)]
     pub quick: bool,
     /// Keep the record of each case in a directory of its own here
@@ -67,8 +81,11 @@ pub async fn run(args: CalibrateArgs, output: Output) -> Result<Exit, Failure> {
     let temporary = temporary
         .map_err(|error| Failure::unexpected(format!("cannot make a directory for records: {error}")))?;
     let player = Player { out: args.out.as_deref().unwrap_or(temporary.path()), output };
-    let runs = Runs::play(if args.quick { 300 } else { 1_000 }, &player).await?;
-    let calibration = runs.compare()?;
+    let mut rounds = Vec::new();
+    for round in 1..=if args.quick { 1 } else { ROUNDS } {
+        rounds.push(Runs::play(round, &player).await?.compare()?);
+    }
+    let calibration = Calibration::of(rounds);
     for line in calibration.lines() {
         output.line(line);
     }
@@ -95,11 +112,13 @@ const CASES: [Case; 4] = [
     Case { name: "5 or 50 ms", delay: "bimodal 5ms, 50ms, 20%", modes: &[(0.8, 0.005), (0.2, 0.05)] },
 ];
 
-/// The records of all cases.
+/// The records of one round.
 struct Runs {
-    /// Without any latency, before and after the others.
-    floors: [Record; 2],
-    /// Without any latency, one device after the other.
+    /// With answers held for a moment.
+    floor: Record,
+    /// With nothing held.
+    plain: Record,
+    /// With nothing held, one device after the other.
     back_to_back: Record,
     /// In the order of [`CASES`].
     cases: Vec<Record>,
@@ -107,27 +126,28 @@ struct Runs {
 }
 
 impl Runs {
-    async fn play(devices: u64, player: &Player<'_>) -> Result<Self, Failure> {
-        let (spaced, one_by_one) = (open(devices), "[load.closed]\nin_flight = 1\n");
-        let before = player.record("floor", devices, "", &spaced).await?;
-        let back_to_back = player.record("back to back", devices, "", one_by_one).await?;
+    async fn play(round: usize, player: &Player<'_>) -> Result<Self, Failure> {
+        let (spaced, one_by_one) = (open(DEVICES), "[load.closed]\nin_flight = 1\n");
+        let record = async |name: &str, devices, fault: String, load: &str| {
+            player.record(&format!("{name}, round {round}"), devices, &fault, load).await
+        };
+        let plain = record("plain", DEVICES, String::new(), &spaced).await?;
+        let back_to_back = record("back to back", DEVICES, String::new(), one_by_one).await?;
+        let floor = record("floor", DEVICES, latency(MOMENT), &spaced).await?;
         let mut cases = Vec::new();
         for Case { name, delay, .. } in &CASES {
-            cases.push(player.record(name, devices, &latency(delay), &spaced).await?);
+            cases.push(record(name, DEVICES, latency(delay), &spaced).await?);
         }
-        // The queue of a stall has to be worked off before the end, and to be less than half of the run.
-        let stall = player.record("stall", devices.max(8 * RATE), &stall(), &open(1)).await?;
-        let after = player.record("floor again", devices, "", &spaced).await?;
-        Ok(Runs { floors: [before, after], back_to_back, cases, stall })
+        let stall = record("stall", STALLED, stall(), &open(1)).await?;
+        Ok(Runs { floor, plain, back_to_back, cases, stall })
     }
 
     /// Puts what was read back beside what is known.
-    fn compare(&self) -> Result<Calibration, Failure> {
-        let floor = Floor::of(&self.floors, &self.back_to_back)?;
+    fn compare(&self) -> Result<Round, Failure> {
+        let floor = Floor::of(self)?;
         let mut rows = Vec::new();
         for (case, record) in CASES.iter().zip(&self.cases) {
-            let held =
-                histogram(record.holds.as_ref().ok_or_else(|| Failure::unexpected("nothing was held"))?)?;
+            let held = histogram(held(record)?)?;
             rows.extend(rows_of(case, "register", (&floor.register, &held), &histogram(register(record)?)?));
             // What devices need besides varies by more than 1 % of a short time.
             if case.modes.iter().all(|(_, held)| *held >= SHORT) {
@@ -136,14 +156,15 @@ impl Runs {
             }
         }
         rows.extend(self.stall_rows(&floor)?);
-        let named = [
-            ("floor", &self.floors[0]),
-            ("floor again", &self.floors[1]),
-            ("back to back", &self.back_to_back),
-        ];
+        let named = [("floor", &self.floor), ("plain", &self.plain), ("back to back", &self.back_to_back)];
         let cases = CASES.iter().map(|case| case.name).zip(&self.cases);
         let problems = named.into_iter().chain(cases).chain([("stall", &self.stall)]).filter_map(problem);
-        Ok(Calibration::of(rows, problems.collect(), &floor))
+        Ok(Round {
+            rows,
+            problems: problems.collect(),
+            floor_spread: floor.spread,
+            back_to_back: floor.cycle,
+        })
     }
 
     /// With one slot, devices that come during the stall wait for it: all but the one that holds it feel the stall in their
@@ -153,9 +174,9 @@ impl Runs {
             (histogram(&self.stall.clocks.service_time)?, histogram(&self.stall.clocks.response_time)?);
         let expected = queued(self.stall.planned, floor, drained(&response).unwrap_or(floor.cycle));
         let row = |(percentile, quantile): (&'static str, f64)| {
-            let (own, waited) = (at(&floor.service, quantile), rank(&expected, quantile));
+            let (own, waited) = (at(&floor.plain_service, quantile), rank(&expected, quantile));
             let in_service = Times { floor: own, known: own, read: at(&service, quantile) };
-            let floor = at(&floor.response, quantile);
+            let floor = at(&floor.plain_response, quantile);
             let in_response = Times { floor, known: waited, read: at(&response, quantile) };
             // Devices that met no queue took what the floor takes, whose spread is no matter of the stall.
             let measure = if waited < STALL * 0.1 { Measure::OfStall } else { Measure::Known(0.0) };
@@ -183,6 +204,11 @@ fn rows_of(
         Row::of(case.name, clock, percentile, times, Measure::Known(spread))
     };
     PERCENTILES.into_iter().map(row).collect()
+}
+
+/// How long the mock held answers, by its own clock.
+fn held(record: &Record) -> Result<&PhaseStats, Failure> {
+    record.holds.as_ref().ok_or_else(|| Failure::unexpected("nothing was held"))
 }
 
 /// The phase in which the mock holds an answer.
@@ -225,7 +251,7 @@ impl Player<'_> {
 
 /// What a case is called in paths and as a scenario.
 fn slug(name: &str) -> String {
-    name.replace(' ', "-")
+    name.replace(", ", "-").replace(' ', "-")
 }
 
 fn scenario(name: &str, devices: u64, fault: &str, load: &str) -> String {
@@ -249,7 +275,7 @@ fn latency(delay: &str) -> String {
 
 /// Begins when the mock is set up; how much later the devices come does not matter, as long as the queue is worked off.
 fn stall() -> String {
-    format!("[[target.mock.fault]]\nid = \"stall\"\nlasting = \"{STALL:.0}s\"\nfrom = \"3s\"\n")
+    format!("[[target.mock.fault]]\nid = \"stall\"\nlasting = \"{STALL:.0}s\"\nfrom = \"2s\"\n")
 }
 
 /// Why a record cannot be compared with anything.
@@ -273,11 +299,16 @@ fn at(times: &Histogram<u64>, quantile: f64) -> f64 {
     times.value_at_quantile(quantile).min(times.max()) as f64 / 1e9
 }
 
-/// What devices need where nothing is held; in seconds.
+/// What devices need besides what is held for them; in seconds.
 struct Floor {
+    /// With the moment that answers were held taken off again.
     register: Histogram<u64>,
+    /// As above.
     service: Histogram<u64>,
-    response: Histogram<u64>,
+    /// With nothing held.
+    plain_service: Histogram<u64>,
+    /// With nothing held.
+    plain_response: Histogram<u64>,
     /// From the median to the 99th percentile of the register phase: by so much devices differ for no known reason.
     spread: f64,
     /// From one device's start to the next one's, when each starts as soon as the one before has ended.
@@ -285,20 +316,27 @@ struct Floor {
 }
 
 impl Floor {
-    fn of(floors: &[Record; 2], back_to_back: &Record) -> Result<Self, Failure> {
-        let joined = |times: fn(&Record) -> &PhaseStats| {
-            let mut joined = histogram(times(&floors[0]))?;
-            joined.add(histogram(times(&floors[1]))?).map_err(Failure::unexpected)?;
-            Ok::<_, Failure>(joined)
-        };
-        let mut registers = histogram(register(&floors[0])?)?;
-        registers.add(histogram(register(&floors[1])?)?).map_err(Failure::unexpected)?;
-        let service = joined(|record| &record.clocks.service_time)?;
-        let response = joined(|record| &record.clocks.response_time)?;
-        let spread = at(&registers, 0.99) - at(&registers, 0.5);
-        let cycle = back_to_back.wall_seconds / back_to_back.planned.max(1) as f64;
-        Ok(Floor { register: registers, service, response, spread, cycle })
+    fn of(runs: &Runs) -> Result<Self, Failure> {
+        let moment = histogram(held(&runs.floor)?)?.value_at_quantile(0.5);
+        let register = without(&histogram(register(&runs.floor)?)?, moment)?;
+        let service = without(&histogram(&runs.floor.clocks.service_time)?, moment)?;
+        let spread = at(&register, 0.99) - at(&register, 0.5);
+        let cycle = runs.back_to_back.wall_seconds / runs.back_to_back.planned.max(1) as f64;
+        let plain = &runs.plain.clocks;
+        let (plain_service, plain_response) =
+            (histogram(&plain.service_time)?, histogram(&plain.response_time)?);
+        Ok(Floor { register, service, plain_service, plain_response, spread, cycle })
     }
+}
+
+/// Times without a part that each of them has, in nanoseconds.
+fn without(times: &Histogram<u64>, part: u64) -> Result<Histogram<u64>, Failure> {
+    let mut rest = crate::recorder::histogram();
+    for step in times.iter_recorded() {
+        let time = step.value_iterated_to().saturating_sub(part);
+        rest.record_n(time, step.count_at_value()).map_err(Failure::unexpected)?;
+    }
+    Ok(rest)
 }
 
 /// The times that devices need where answers are held: every time that the mock held one, by its own clock, with every
@@ -347,7 +385,7 @@ fn queued(devices: u64, floor: &Floor, cycle: f64) -> Vec<f64> {
             waited.push(free - due(device));
         }
     }
-    let own = (0..at_once).map(|n| at(&floor.response, (n as f64 + 0.5) / at_once as f64));
+    let own = (0..at_once).map(|n| at(&floor.plain_response, (n as f64 + 0.5) / at_once as f64));
     let mut all: Vec<f64> = waited.into_iter().chain(own).collect();
     all.sort_by(f64::total_cmp);
     all
@@ -399,7 +437,7 @@ impl Rule {
 }
 
 /// One percentile of one case.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Row {
     case: &'static str,
     clock: &'static str,
@@ -409,6 +447,12 @@ struct Row {
     read_us: f64,
     /// Of what the rule measures by.
     difference_percent: f64,
+    /// The same of every round, the smallest first.
+    rounds_percent: Vec<f64>,
+    #[serde(skip)]
+    times: Times,
+    #[serde(skip)]
+    measure: Measure,
     rule: Rule,
     passed: bool,
 }
@@ -443,6 +487,9 @@ impl Row {
             known_us,
             read_us,
             difference_percent: share * 100.0,
+            rounds_percent: vec![share * 100.0],
+            times,
+            measure,
             rule,
             passed,
         }
@@ -460,13 +507,26 @@ impl Row {
     }
 }
 
+/// What one round came to.
+struct Round {
+    /// Of the same percentiles in every round.
+    rows: Vec<Row>,
+    problems: Vec<String>,
+    /// In seconds.
+    floor_spread: f64,
+    /// In seconds.
+    back_to_back: f64,
+}
+
 /// The result.
 #[derive(Debug, Serialize)]
 struct Calibration {
     schema: &'static str,
     /// Whether everything was read back, from runs that are good themselves.
     passed: bool,
+    /// Medians of all rounds.
     rows: Vec<Row>,
+    rounds: usize,
     /// What is wrong with the runs themselves.
     problems: Vec<String>,
     floor_spread_us: f64,
@@ -474,12 +534,53 @@ struct Calibration {
 }
 
 impl Calibration {
-    fn of(rows: Vec<Row>, problems: Vec<String>, floor: &Floor) -> Self {
-        let passed = problems.is_empty() && rows.iter().all(|row| row.passed);
-        let (floor_spread_us, back_to_back_us) = (floor.spread * 1e6, floor.cycle * 1e6);
-        Calibration { schema: SCHEMA, passed, rows, problems, floor_spread_us, back_to_back_us }
+    fn of(rounds: Vec<Round>) -> Self {
+        let problems: Vec<String> = rounds.iter().flat_map(|round| round.problems.clone()).collect();
+        let count = rounds.first().map_or(0, |round| round.rows.len());
+        let rows: Vec<Row> = (0..count).filter_map(|at| middle(&rounds, at)).collect();
+        let passed = problems.is_empty() && !rows.is_empty() && rows.iter().all(|row| row.passed);
+        let microseconds = |of: fn(&Round) -> f64| median(rounds.iter().map(of)) * 1e6;
+        let (floor_spread_us, back_to_back_us) =
+            (microseconds(|round| round.floor_spread), microseconds(|round| round.back_to_back));
+        Calibration {
+            schema: SCHEMA,
+            passed,
+            rows,
+            rounds: rounds.len(),
+            problems,
+            floor_spread_us,
+            back_to_back_us,
+        }
     }
+}
 
+/// A percentile by the medians of all rounds.
+fn middle(rounds: &[Round], at: usize) -> Option<Row> {
+    let rows: Vec<&Row> = rounds.iter().filter_map(|round| round.rows.get(at)).collect();
+    let of = |time: fn(&Times) -> f64| median(rows.iter().map(|row| time(&row.times)));
+    let times = Times { floor: of(|t| t.floor), known: of(|t| t.known), read: of(|t| t.read) };
+    let spreads = rows.iter().filter_map(|row| match row.measure {
+        Measure::Known(spread) => Some(spread),
+        Measure::OfStall => None,
+    });
+    let mut all: Vec<f64> = rows.iter().map(|row| row.difference_percent).collect();
+    all.sort_by(f64::total_cmp);
+    let &&Row { case, clock, percentile, measure, .. } = rows.first()?;
+    let measure = match measure {
+        Measure::Known(_) => Measure::Known(median(spreads)),
+        Measure::OfStall => Measure::OfStall,
+    };
+    Some(Row { rounds_percent: all, ..Row::of(case, clock, percentile, times, measure) })
+}
+
+/// The one in the middle, of an even number the higher; 0 of nothing.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = values.collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
+
+impl Calibration {
     /// As text, of at most 80 columns.
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
@@ -488,8 +589,11 @@ impl Calibration {
         )];
         lines.extend(self.rows.iter().map(Row::line));
         lines.push(String::new());
-        lines.push("Floor: what a device needs where nothing is held.".to_owned());
+        lines.push("Floor: what a device needs besides what is held for it.".to_owned());
         lines.push("Known: that, and what the mock held by its own clock.".to_owned());
+        if self.rounds > 1 {
+            lines.push(format!("Each the median of {} rounds.", self.rounds));
+        }
         if self.rows.iter().any(|row| row.rule == Rule::FloorSpread) {
             lines.push(format!(
                 "Floor spread: where 150 µs are more than 1 %, what is read may be off by as much\n\
@@ -527,9 +631,46 @@ mod tests {
             (0..100).for_each(|n| times.record(from + n * 10_000).expect("in range"));
             times
         };
-        let (service, response) = (times(1_000_000), times(1_100_000));
+        let (service, plain_response) = (times(1_000_000), times(1_100_000));
         let spread = at(&service, 0.99) - at(&service, 0.5);
-        Floor { register: times(1_000_000), service, response, spread, cycle: 0.001 }
+        let (register, plain_service) = (times(1_000_000), times(1_000_000));
+        Floor { register, service, plain_service, plain_response, spread, cycle: 0.001 }
+    }
+
+    fn round(rows: Vec<Row>, problem: Option<&str>) -> Round {
+        let problems = problem.map(str::to_owned).into_iter().collect();
+        Round { rows, problems, floor_spread: 0.000_1, back_to_back: 0.001 }
+    }
+
+    #[test]
+    fn the_medians_of_all_rounds_are_compared() {
+        let read = |(known, read): (f64, f64)| {
+            let times = Times { floor: 0.001, known, read };
+            round(vec![Row::of("50 ms", "service", "p50", times, Measure::Known(0.0))], None)
+        };
+        for (rounds, passed) in [
+            ([(0.05, 0.05), (0.05, 0.07), (0.05, 0.050_1)], true),
+            // Disturbed in one round each, and not in the same.
+            ([(0.07, 0.05), (0.05, 0.07), (0.05, 0.05)], true),
+            ([(0.05, 0.05), (0.05, 0.07), (0.05, 0.07)], false),
+            ([(0.05, 0.02), (0.05, 0.03), (0.05, 0.05)], false),
+        ] {
+            let calibration = Calibration::of(rounds.map(read).into());
+            assert_eq!((calibration.passed, calibration.rows.len()), (passed, 1), "{rounds:?}");
+            assert_eq!(calibration.rows[0].rounds_percent.len(), 3);
+        }
+    }
+
+    #[test]
+    fn what_was_held_for_a_moment_is_taken_off_the_floor_again() {
+        let mut times = Histogram::<u64>::new(3).expect("a histogram");
+        (1..=100).for_each(|n| times.record(1_000_000 + n * 10_000).expect("in range"));
+        let rest = without(&times, 1_000_000).expect("a histogram");
+        assert_eq!(rest.len(), 100);
+        for quantile in [0.1, 0.5, 0.9] {
+            let difference = at(&times, quantile) - at(&rest, quantile);
+            assert!((difference - 0.001).abs() < 0.000_01, "{quantile}: {difference}");
+        }
     }
 
     fn is_near(found: f64, wanted: f64) -> bool {
@@ -604,14 +745,14 @@ mod tests {
             let found = drained(&times).expect("some waited");
             assert!((found - cycle).abs() < 0.000_1, "{found} for {cycle}");
         }
-        assert_eq!(drained(&floor().response), None);
+        assert_eq!(drained(&floor().plain_response), None);
     }
 
     #[test]
     fn a_stall_does_not_reach_the_median_and_reaches_the_other_percentiles() {
-        for (devices, cycle) in [(800, 0.000_5), (800, 0.004), (1_000, 0.000_5), (1_000, 0.004)] {
-            let all = queued(devices, &floor(), cycle);
-            assert!(rank(&all, 0.5) < 0.003 && rank(&all, 0.9) > 0.5, "{devices} devices, {cycle} s");
+        for cycle in [0.000_5, 0.001, 0.002_5] {
+            let all = queued(STALLED, &floor(), cycle);
+            assert!(rank(&all, 0.5) < 0.003 && rank(&all, 0.9) > 1.0, "{cycle} s");
         }
     }
 
@@ -647,7 +788,7 @@ mod tests {
             row(Times { floor: 0.001, known: 0.002, read: 2.5 }, Measure::OfStall),
         ];
         assert_eq!(rows.iter().map(|row| row.passed).collect::<Vec<_>>(), [false, true, false]);
-        let printed = Calibration::of(rows, Vec::new(), &floor()).lines().join("\n");
+        let printed = Calibration::of(vec![round(rows, None), round(Vec::new(), None)]).lines().join("\n");
         let longest = printed.lines().map(|line| line.chars().count()).max();
         assert!(longest <= Some(80), "{printed}");
     }
@@ -656,8 +797,9 @@ mod tests {
     fn a_run_that_is_not_good_itself_calibrates_nothing() {
         let times = Times { floor: 0.001, known: 0.05, read: 0.05 };
         let rows = || vec![Row::of("50 ms", "service", "p50", times, Measure::Known(0.0))];
-        assert!(Calibration::of(rows(), Vec::new(), &floor()).passed);
-        assert!(!Calibration::of(rows(), vec!["wrong".to_owned()], &floor()).passed);
+        assert!(Calibration::of(vec![round(rows(), None)]).passed);
+        assert!(!Calibration::of(vec![round(rows(), None), round(rows(), Some("wrong"))]).passed);
+        assert!(!Calibration::of(Vec::new()).passed);
         let good = || Record {
             planned: 3,
             outcomes: reports::Outcomes { assigned: 3, ..reports::Outcomes::default() },
@@ -677,7 +819,8 @@ mod tests {
     #[test]
     fn every_case_is_a_scenario() {
         let spaced = open(300);
-        let mut texts = vec![scenario("stall", 800, &stall(), &open(1)), scenario("floor", 300, "", &spaced)];
+        let floor = scenario("floor, round 1", 300, &latency(MOMENT), &spaced);
+        let mut texts = vec![scenario("stall", STALLED, &stall(), &open(1)), floor];
         texts.extend(CASES.iter().map(|case| scenario(case.name, 300, &latency(case.delay), &spaced)));
         texts.push(scenario("back to back", 300, "", "[load.closed]\nin_flight = 1\n"));
         for text in texts {
