@@ -20,29 +20,30 @@ pub enum Place {
         /// The line itself, without its end.
         source_line: String,
     },
-    /// In a value given on the command line: the `key=value` as typed.
+    /// In a value given elsewhere: by what, and the `key=value` as given, as in `--set fleet.devices=0`.
     Set(String),
 }
 
 impl Place {
     /// The place of `start..end` (bytes) in `text`.
     pub(crate) fn in_text(file: &str, text: &str, start: usize, end: usize) -> Self {
+        let line = text.get(..start).unwrap_or(text).matches('\n').count() + 1;
+        Self::on_line(file, text, line, start, end)
+    }
+
+    /// Likewise, where it is known that `start` is on this line.
+    pub(crate) fn on_line(file: &str, text: &str, line: usize, start: usize, end: usize) -> Self {
         let before = text.get(..start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let rest = text.get(line_start..).unwrap_or_default();
         let source_line = rest.lines().next().unwrap_or_default().to_owned();
         let on_line = end.min(line_start + source_line.len());
         let width = text.get(start..on_line).map_or(1, |meant| meant.chars().count().max(1));
-        Self::Line {
-            file: file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-            width,
-            source_line,
-        }
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        Self::Line { file: file.to_owned(), line, column, width, source_line }
     }
 
-    /// What diagnostics are sorted by: the file top down, then the command line.
+    /// What diagnostics are sorted by: the file top down, then what overrides it.
     pub(crate) fn order(&self) -> (usize, usize) {
         match self {
             Self::Line { line, column, .. } => (*line, *column),
@@ -67,7 +68,7 @@ impl fmt::Display for Diagnostic {
         write!(f, "error: {}", self.message)?;
         let margin = match &self.place {
             Place::Set(given) => {
-                write!(f, "\n  --> --set {given}")?;
+                write!(f, "\n  --> {given}")?;
                 1
             }
             Place::Line { file, line, column, width, source_line } => {

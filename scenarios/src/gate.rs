@@ -3,7 +3,7 @@
 //! Names and bounds only: what a metric comes to is for who has the run's record.
 
 use crate::diagnostic::Place;
-use crate::reader::quoted;
+use crate::kind::quoted;
 use sim_protocol::duration::written;
 use sim_protocol::{EnrollmentGroupId, InvalidName};
 use std::fmt;
@@ -182,6 +182,20 @@ impl Metric {
         "interrupted",
         "protocol_error",
     ];
+
+    /// Every metric by its name, but for those of groups, which have names of their own.
+    pub(crate) fn named() -> Vec<String> {
+        let clocks = ["service_time", "response_time", "service_time_unsuccessful", "lateness"];
+        let phases = Self::PHASES.map(|phase| format!("phase.{phase}"));
+        let clocks = clocks.map(str::to_owned).into_iter().chain(phases);
+        let times = clocks.flat_map(|clock| STATISTICS.map(|(word, _)| format!("{clock}.{word}")));
+        let rates = RATES.map(|(word, _)| format!("rate.{word}"));
+        let outcomes = Self::OUTCOMES.map(|outcome| format!("outcome.{outcome}"));
+        let others = ["unexpected", "retries", "held.dropped"].map(str::to_owned);
+        let counted = outcomes.into_iter().chain(others);
+        let amounts = counted.flat_map(|what| AMOUNTS.map(|(word, _)| format!("{what}.{word}")));
+        times.chain(rates).chain(amounts).collect()
+    }
 
     /// What it is measured in.
     pub const fn unit(&self) -> Unit {
@@ -389,16 +403,9 @@ mod tests {
 
     #[test]
     fn every_metric_reads_back_from_what_it_is_written_as() {
-        let clocks = ["service_time", "response_time", "service_time_unsuccessful", "lateness"];
-        let phases = Metric::PHASES.map(|phase| format!("phase.{phase}"));
-        let timed = clocks.map(str::to_owned).into_iter().chain(phases);
-        let times = timed.flat_map(|clock| STATISTICS.map(|(word, _)| format!("{clock}.{word}")));
-        let rates = RATES.map(|(word, _)| format!("rate.{word}"));
-        let outcomes = Metric::OUTCOMES.map(|outcome| format!("outcome.{outcome}"));
-        let others = ["unexpected", "roll_up.line-a", "roll_up.a.b", "retries", "held.dropped"];
-        let counted = outcomes.into_iter().chain(others.map(str::to_owned));
-        let amounts = counted.flat_map(|what| AMOUNTS.map(|(word, _)| format!("{what}.{word}")));
-        let all: Vec<_> = times.chain(rates).chain(amounts).collect();
+        let groups =
+            ["line-a", "a.b"].map(|group| AMOUNTS.map(|(word, _)| format!("roll_up.{group}.{word}")));
+        let all = [Metric::named(), groups.concat()].concat();
         assert_eq!(all.len(), 13 * 8 + 4 + 16 * 2);
         for text in all {
             assert_eq!(parsed(&text).to_string(), text);

@@ -1,19 +1,21 @@
-//! Values given on the command line: `fleet.devices=500` in place of what the file says.
+//! Values given elsewhere than in the file: `fleet.devices=500` in place of what it says.
 //!
 //! An override is spliced into the text where its value stands, and every splice is remembered, so
-//! a mistake found afterwards is still told by the line of the file, or by the `--set` it came from.
+//! a mistake found afterwards is still told by the line of the file, or by what the override came from.
 
 use crate::diagnostic::{Diagnostic, Place};
+use crate::setting::Origin;
 use std::fmt;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
-/// A value given for one key of a scenario.
+/// A value given for one key of a scenario. Of several for the same key, the last holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     path: Vec<String>,
     value: String,
     given: String,
+    source: String,
 }
 
 /// Why a text is no override.
@@ -34,8 +36,14 @@ pub enum InvalidOverride {
 }
 
 impl Override {
-    /// Parses `dotted.key=value`; a value that is no TOML is taken as text.
+    /// Parses `dotted.key=value` of the command line; a value that is no TOML is taken as text.
     pub fn parse(text: &str) -> Result<Self, InvalidOverride> {
+        Self::from_source("--set", text)
+    }
+
+    /// Parses `dotted.key=value` as given by `source`, which diagnostics and [`Origin`] name: `rollcall.toml:3`, a
+    /// variable of the environment, `--set`.
+    pub fn from_source(source: &str, text: &str) -> Result<Self, InvalidOverride> {
         let Some((key, value)) = text.split_once('=') else {
             return Err(InvalidOverride::NoValue { text: text.to_owned() });
         };
@@ -43,7 +51,14 @@ impl Override {
         if !path.iter().all(|part| is_bare_key(part)) {
             return Err(InvalidOverride::Key { key: key.to_owned() });
         }
-        Ok(Self { path, value: as_toml(value.trim()), given: text.to_owned() })
+        let (value, given, source) = (as_toml(value.trim()), text.to_owned(), source.to_owned());
+        Ok(Self { path, value, given, source })
+    }
+}
+
+impl Override {
+    fn place(&self) -> Place {
+        Place::Set(format!("{} {self}", self.source))
     }
 }
 
@@ -60,12 +75,12 @@ impl fmt::Display for Override {
     }
 }
 
-fn is_bare_key(part: &str) -> bool {
+pub(crate) fn is_bare_key(part: &str) -> bool {
     !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 /// A value on one line that TOML reads as it stands, or the text quoted.
-fn as_toml(value: &str) -> String {
+pub(crate) fn as_toml(value: &str) -> String {
     if DeValue::parse(value).is_ok() && !value.contains(['\n', '\r', '#']) {
         return value.to_owned();
     }
@@ -79,6 +94,8 @@ pub(crate) struct Source<'a> {
     overrides: &'a [Override],
     text: String,
     splices: Vec<Splice>,
+    /// Where the lines of the original end.
+    line_ends: Vec<usize>,
 }
 
 /// `removed` bytes at `at` gave way to `inserted` bytes of the override `by`.
@@ -104,12 +121,19 @@ impl<'a> Source<'a> {
         overrides: &'a [Override],
     ) -> Result<Self, Diagnostic> {
         let text = original.to_owned();
-        let mut source = Self { file, original, overrides, text, splices: Vec::new() };
+        let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        let mut source = Self { file, original, overrides, text, splices: Vec::new(), line_ends };
         source.parsed()?;
         for (by, given) in overrides.iter().enumerate() {
             source.splice(by, given)?;
         }
         Ok(source)
+    }
+
+    /// No file, for who only asks what could be written.
+    pub(crate) fn nothing() -> Self {
+        let (text, splices, line_ends) = (String::new(), Vec::new(), Vec::new());
+        Self { file: "", original: "", overrides: &[], text, splices, line_ends }
     }
 
     /// The table the text spells.
@@ -124,7 +148,7 @@ impl<'a> Source<'a> {
 
     fn splice(&mut self, by: usize, given: &Override) -> Result<(), Diagnostic> {
         let refuse = |refusal: Refusal| Diagnostic {
-            place: Place::Set(given.to_string()),
+            place: given.place(),
             message: refusal.message,
             help: Some(refusal.help),
         };
@@ -157,13 +181,18 @@ impl<'a> Source<'a> {
         Ok(offset)
     }
 
+    /// The line of the original that a byte of it is on, from 1.
+    fn line(&self, offset: usize) -> usize {
+        self.line_ends.partition_point(|end| *end < offset) + 1
+    }
+
     /// The place of a range of the spliced text.
     pub(crate) fn place(&self, span: Range<usize>) -> Place {
         match self.origin(span.start) {
-            Err(given) => Place::Set(given.to_string()),
+            Err(given) => given.place(),
             Ok(start) => {
                 let end = self.origin(span.end).unwrap_or(start);
-                Place::in_text(self.file, self.original, start, end)
+                Place::on_line(self.file, self.original, self.line(start), start, end)
             }
         }
     }
@@ -173,7 +202,20 @@ impl<'a> Source<'a> {
         Place::in_text(self.file, self.original, 0, 0)
     }
 
-    /// What was typed for the value at `span`, if it came from the command line.
+    /// How the value at `span` is spelled.
+    pub(crate) fn spelling(&self, span: Range<usize>) -> Option<&str> {
+        self.text.get(span)
+    }
+
+    /// Who wrote the value at `span`.
+    pub(crate) fn origin_of(&self, span: Range<usize>) -> Origin {
+        match self.origin(span.start) {
+            Err(given) => Origin::Override { given: given.source.clone() },
+            Ok(start) => Origin::File { line: self.line(start) },
+        }
+    }
+
+    /// What was typed for the value at `span`, if an override gave it.
     pub(crate) fn typed(&self, span: Range<usize>) -> Option<&str> {
         self.origin(span.start).err().and_then(|_| self.text.get(span))
     }
@@ -321,7 +363,7 @@ mod tests {
         assert_eq!(source.place(at..at + 1), Place::in_text("x.toml", text, 16, 17));
         assert!(matches!(source.place(at..at + 1), Place::Line { line: 4, column: 1, .. }));
         let at = source.text.find("much").expect("spliced");
-        assert_eq!(source.place(at..at + 1), Place::Set("b.c=\"much longer\"".to_owned()));
+        assert_eq!(source.place(at..at + 1), Place::Set("--set b.c=\"much longer\"".to_owned()));
     }
 
     #[test]

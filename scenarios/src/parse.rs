@@ -5,6 +5,7 @@
 
 mod device;
 mod event;
+mod fault;
 mod fleet;
 mod gate;
 mod limits;
@@ -15,12 +16,16 @@ mod part;
 mod small;
 mod target;
 
+#[cfg(test)]
+pub(crate) use small::SMALL;
+
 use crate::diagnostic::Diagnostics;
+use crate::kind::{text, whole};
 use crate::overrides::{Override, Source};
-use crate::reader::{Section, text, whole};
+use crate::reader::{Reading, Section};
 use crate::scenario::Scenario;
+use crate::setting::Setting;
 use names::Names;
-use std::cell::RefCell;
 use std::time::Duration;
 
 /// ours: more devices than any one run plans.
@@ -31,24 +36,48 @@ const SECOND: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(1);
 
 impl Scenario {
-    /// Parses the text of a scenario, with values given on the command line in place of its own.
+    /// Parses the text of a scenario, with values given elsewhere in place of its own.
     /// `file_name` is what diagnostics call it.
+    ///
+    /// # Errors
+    /// Every mistake in it.
     pub fn parse(file_name: &str, text: &str, overrides: &[Override]) -> Result<Self, Diagnostics> {
+        Self::resolve(file_name, text, overrides).map(|(scenario, _)| scenario)
+    }
+
+    /// Like [`Scenario::parse`], and every key that holds, written or by default, in the order of the language.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn resolve(
+        file_name: &str,
+        text: &str,
+        overrides: &[Override],
+    ) -> Result<(Self, Vec<Setting>), Diagnostics> {
         let one = |diagnostic| Diagnostics(vec![diagnostic]);
         let source = Source::new(file_name, text, overrides).map_err(one)?;
         let table = source.parsed().map_err(one)?;
-        let found = RefCell::new(Vec::new());
-        let read = scenario(Section::root(&source, &table, &found));
-        let mistakes = found.take();
+        let reading = Reading::of(&source);
+        let read = scenario(Section::root(&reading, Some(&table)));
+        let (mistakes, settings) = reading.end();
         match read {
-            Some(scenario) if mistakes.is_empty() => Ok(scenario),
+            Some(scenario) if mistakes.is_empty() => Ok((scenario, settings)),
             _ => Err(Diagnostics::sorted(mistakes)),
         }
     }
 }
 
+/// The JSON Schema (2020-12) of a scenario as its TOML spells it, for editors. It follows from what the parser asks
+/// for. What is right for the parser is right for the schema; the parser also checks what no schema can say.
+pub fn schema() -> serde_json::Value {
+    let nothing = Source::nothing();
+    let reading = Reading::describing(&nothing);
+    scenario(Section::root(&reading, None));
+    reading.language().schema()
+}
+
 fn scenario(mut root: Section<'_>) -> Option<Scenario> {
-    let name = root.required("name", text);
+    let name = root.required("name", text());
     let seed = root.or("seed", 1, whole(0..=u64::MAX));
     let fleet = root.section("fleet");
     let factories = fleet.has("factory");
@@ -76,7 +105,7 @@ fn scenario(mut root: Section<'_>) -> Option<Scenario> {
 
 #[cfg(test)]
 mod tests {
-    use super::small::{SMALL, good, set};
+    use super::small::{good, set};
     use super::*;
     use crate::{
         Authority, Device, Flavour, Fleet, GeneratorLimit, Goal, GroupOn, KeyExchange, Limits, Load,

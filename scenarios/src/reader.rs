@@ -1,84 +1,77 @@
 //! Reads a table key by key, and tells every mistake in it rather than the first.
 //!
 //! A section knows which keys were asked for, so what is left over is unknown and is told with the
-//! nearest key that exists.
+//! nearest key that exists. Every key that is asked for is noted, with what it comes to: the resolved values
+//! are these notes. A reading that describes has no file; it visits every form and notes what could be
+//! written: the schema is made of those.
 
 use crate::diagnostic::{Diagnostic, Place, nearest};
+use crate::kind::{Found, Kind, Wrong, quoted, repair};
+use crate::language::{Entry, Language, Rule};
 use crate::overrides::Source;
-use sim_protocol::delay::Delay;
-use sim_protocol::duration::{InvalidDuration, parse_duration, written};
-use sim_protocol::faults::{FaultRule, InvalidFault, Written};
+use crate::setting::{Asked, Setting, as_toml};
+use serde_json::Value as Json;
+use sim_protocol::faults::{Fault, FaultRule, InvalidFault, RULE_KEYS, Written};
 use std::cell::RefCell;
-use std::fmt::Display;
-use std::ops::{Range, RangeInclusive};
-use std::str::FromStr;
-use std::time::Duration;
+use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What is wrong with a value; the key is named by the reader.
-pub(crate) struct Wrong {
-    message: String,
-    help: Option<String>,
+/// One reading of a scenario, or of what could be one.
+pub(crate) struct Reading<'s> {
+    source: &'s Source<'s>,
+    found: RefCell<Vec<Diagnostic>>,
+    asked: RefCell<Vec<Asked>>,
+    /// Where the reading describes.
+    language: Option<RefCell<Language>>,
 }
 
-impl Wrong {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
+impl<'s> Reading<'s> {
+    /// Reads what the source says.
+    pub(crate) fn of(source: &'s Source<'s>) -> Self {
+        Self { source, found: RefCell::default(), asked: RefCell::default(), language: None }
     }
 
-    pub(crate) fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
-    }
-}
-
-/// A value as found, and as typed if it was given on the command line.
-#[derive(Clone, Copy)]
-pub(crate) struct Found<'s> {
-    value: &'s DeValue<'s>,
-    typed: Option<&'s str>,
-}
-
-impl<'s> Found<'s> {
-    fn kind(self) -> &'static str {
-        match self.value {
-            DeValue::String(_) => "text",
-            DeValue::Integer(_) => "an integer",
-            DeValue::Float(_) => "a float",
-            DeValue::Boolean(_) => "a boolean",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "an array",
-            DeValue::Table(_) => "a table",
-        }
+    /// Notes what could be written; the source has nothing in it.
+    pub(crate) fn describing(nothing: &'s Source<'s>) -> Self {
+        Self { language: Some(RefCell::default()), ..Self::of(nothing) }
     }
 
-    /// What is said of a value of another kind than the one wanted.
-    pub(crate) fn instead_of(self, wanted: &str) -> Wrong {
-        Wrong::new(format!("must be {wanted}, found {}", self.kind()))
+    /// The mistakes, and every key that holds a value, in the order they were asked for.
+    pub(crate) fn end(self) -> (Vec<Diagnostic>, Vec<Setting>) {
+        let settings = self.asked.into_inner().into_iter().filter_map(Asked::setting);
+        (self.found.into_inner(), settings.collect())
+    }
+
+    /// What could be written.
+    pub(crate) fn language(self) -> Language {
+        self.language.map(RefCell::into_inner).unwrap_or_default()
     }
 }
 
 /// A table that is being read.
 pub(crate) struct Section<'s> {
-    source: &'s Source<'s>,
-    found: &'s RefCell<Vec<Diagnostic>>,
+    reading: &'s Reading<'s>,
+    /// As a header spells it: without the numbers of elements.
     name: String,
+    /// As an override spells it: with them.
+    path: String,
     table: Option<(&'s DeTable<'s>, Range<usize>)>,
     known: Vec<&'static str>,
 }
 
+/// How a table is read.
+pub(crate) type Form<T> = fn(Section<'_>) -> Option<T>;
+
 impl<'s> Section<'s> {
-    /// The table at the top.
-    pub(crate) fn root(
-        source: &'s Source<'s>,
-        table: &'s DeTable<'s>,
-        found: &'s RefCell<Vec<Diagnostic>>,
-    ) -> Self {
-        Self { source, found, name: String::new(), table: Some((table, 0..0)), known: Vec::new() }
+    /// The table at the top; none where the reading describes.
+    pub(crate) fn root(reading: &'s Reading<'s>, table: Option<&'s DeTable<'s>>) -> Self {
+        let table = table.map(|table| (table, 0..0));
+        Self { reading, name: String::new(), path: String::new(), table, known: Vec::new() }
     }
 
-    fn same(&self, name: String, table: Option<(&'s DeTable<'s>, Range<usize>)>) -> Self {
-        Self { source: self.source, found: self.found, name, table, known: Vec::new() }
+    fn below(&self, name: String, path: String, table: Option<(&'s DeTable<'s>, Range<usize>)>) -> Self {
+        Self { reading: self.reading, name, path, table, known: Vec::new() }
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'s Spanned<DeValue<'s>>> {
@@ -94,26 +87,21 @@ impl<'s> Section<'s> {
     }
 
     fn full(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+        under(&self.name, key)
     }
 
     /// Where the section starts: its header, or the top of the file.
     pub(crate) fn place(&self) -> Place {
         match &self.table {
-            Some((_, span)) if !span.is_empty() => self.source.place(span.clone()),
-            _ => self.source.top(),
+            Some((_, span)) if !span.is_empty() => self.reading.source.place(span.clone()),
+            _ => self.reading.source.top(),
         }
     }
 
     /// Where the value of a key stands, or the section if it has none.
     pub(crate) fn place_of(&self, key: &str) -> Place {
         let value = self.table.as_ref().and_then(|(table, _)| table.get(key));
-        value.map_or_else(|| self.place(), |value| self.source.place(value.span()))
-    }
-
-    /// Whether the section itself is written.
-    pub(crate) fn written(&self) -> bool {
-        self.table.is_some()
+        value.map_or_else(|| self.place(), |value| self.reading.source.place(value.span()))
     }
 
     /// Whether the key is written.
@@ -124,98 +112,148 @@ impl<'s> Section<'s> {
     /// Notes a mistake.
     pub(crate) fn tell(&self, place: Place, wrong: Wrong) {
         let Wrong { message, help } = wrong;
-        self.found.borrow_mut().push(Diagnostic { place, message, help });
+        self.reading.found.borrow_mut().push(Diagnostic { place, message, help });
     }
 
-    fn read<T>(
-        &self,
-        key: &str,
-        value: &'s Spanned<DeValue<'s>>,
-        read: impl FnOnce(Found<'s>) -> Result<T, Wrong>,
-    ) -> Option<T> {
-        let found = Found { value: value.get_ref(), typed: self.source.typed(value.span()) };
-        let told = |wrong: Wrong| {
-            let message = format!("`{key}` {}", wrong.message);
-            self.tell(self.source.place(value.span()), Wrong { message, help: wrong.help });
-        };
-        read(found).map_err(told).ok()
+    fn describes(&self) -> bool {
+        self.reading.language.is_some()
     }
 
-    /// The value of a key that may be left out.
-    pub(crate) fn optional<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(Found<'s>) -> Result<T, Wrong>,
-    ) -> Option<Option<T>> {
-        match self.take(key) {
-            None => Some(None),
-            Some(value) => self.read(key, value, read).map(Some),
+    fn describe(&self, key: &'static str, entry: impl FnOnce() -> Entry) {
+        if let Some(language) = &self.reading.language {
+            language.borrow_mut().key(&self.name, key, entry());
         }
     }
 
-    /// The value of a key, or `default`.
-    pub(crate) fn or<T>(
+    /// Notes what a schema has to say of the section beside its keys.
+    pub(crate) fn rule(&self, rule: impl FnOnce() -> Rule) {
+        if let Some(language) = &self.reading.language {
+            language.borrow_mut().rule(&self.name, rule());
+        }
+    }
+
+    fn ask<K: Kind>(
         &mut self,
         key: &'static str,
-        default: T,
-        read: impl FnOnce(Found<'s>) -> Result<T, Wrong>,
-    ) -> Option<T> {
-        self.optional(key, read).map(|value| value.unwrap_or(default))
+        kind: &K,
+        required: bool,
+        default: Option<&K::Value>,
+    ) -> Option<Option<K::Value>> {
+        let written = |value: &K::Value| kind.written(value);
+        self.describe(key, || Entry::Value {
+            schema: kind.schema(),
+            required,
+            default: default.map(written),
+        });
+        let path = under(&self.path, key);
+        let Some(value) = self.take(key) else {
+            self.note(Asked::unwritten(path, default.map(|value| as_toml(&kind.written(value)))));
+            return Some(None);
+        };
+        let found = Found { value: value.get_ref(), typed: self.reading.source.typed(value.span()) };
+        let read = kind.read(found).map_err(|wrong| {
+            let message = format!("`{key}` {}", wrong.message);
+            self.tell(self.reading.source.place(value.span()), Wrong { message, help: wrong.help });
+        });
+        let read = read.ok()?;
+        let is_text = kind.written(&read).is_string();
+        self.note(Asked::written(path, value, self.reading.source, is_text));
+        Some(Some(read))
+    }
+
+    fn note(&self, asked: Asked) {
+        self.reading.asked.borrow_mut().push(asked);
+    }
+
+    /// The value of a key that may be left out.
+    pub(crate) fn optional<K: Kind>(&mut self, key: &'static str, kind: K) -> Option<Option<K::Value>> {
+        self.ask(key, &kind, false, None)
+    }
+
+    /// The value of a key, or `default`.
+    pub(crate) fn or<K: Kind>(&mut self, key: &'static str, default: K::Value, kind: K) -> Option<K::Value> {
+        self.ask(key, &kind, false, Some(&default)).map(|value| value.unwrap_or(default))
     }
 
     /// The value of a key that has to be there.
-    pub(crate) fn required<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(Found<'s>) -> Result<T, Wrong>,
-    ) -> Option<T> {
-        match self.take(key) {
-            Some(value) => self.read(key, value, read),
-            None => {
-                self.tell(self.place(), Wrong::new(format!("`{}` is missing", self.full(key))));
-                None
-            }
+    pub(crate) fn required<K: Kind>(&mut self, key: &'static str, kind: K) -> Option<K::Value> {
+        let read = self.ask(key, &kind, true, None)?;
+        if read.is_none() {
+            self.tell(self.place(), Wrong::new(format!("`{}` is missing", self.full(key))));
+        }
+        read
+    }
+
+    /// Notes what an optional key that was asked for comes to where it is not written.
+    pub(crate) fn settle<K: Kind>(&self, key: &'static str, kind: K, value: &K::Value) {
+        if let Some(language) = &self.reading.language {
+            language.borrow_mut().default(&self.name, key, kind.written(value));
+        }
+        let path = under(&self.path, key);
+        if let Some(asked) = self.reading.asked.borrow_mut().iter_mut().find(|asked| asked.is(&path)) {
+            asked.settle(as_toml(&kind.written(value)));
         }
     }
 
     /// A table below this one; one that is not written reads as empty.
     pub(crate) fn section(&mut self, key: &'static str) -> Self {
-        let table = self.take(key).and_then(|value| {
-            let table = value.get_ref().as_table().map(|table| (table, value.span()));
-            if table.is_none() {
-                let wrong = Wrong::new(format!("`{key}` must be a table"));
-                self.tell(
-                    self.source.place(value.span()),
-                    wrong.help(format!("write `[{}]`", self.full(key))),
-                );
-            }
-            table
-        });
-        self.same(self.full(key), table)
+        self.describe(key, || Entry::Table { optional: false });
+        let table = self.table_of(key);
+        self.below(self.full(key), under(&self.path, key), table)
+    }
+
+    /// A table below this one that may be left out as a whole.
+    pub(crate) fn optional_section(&mut self, key: &'static str) -> Option<Self> {
+        self.describe(key, || Entry::Table { optional: true });
+        let table = self.table_of(key);
+        let there = table.is_some() || self.describes();
+        there.then(|| self.below(self.full(key), under(&self.path, key), table))
+    }
+
+    fn table_of(&mut self, key: &'static str) -> Option<(&'s DeTable<'s>, Range<usize>)> {
+        let value = self.take(key)?;
+        let table = value.get_ref().as_table().map(|table| (table, value.span()));
+        if table.is_none() {
+            let wrong = Wrong::new(format!("`{key}` must be a table"));
+            let help = format!("write `[{}]`", self.full(key));
+            self.tell(self.reading.source.place(value.span()), wrong.help(help));
+        }
+        table
     }
 
     /// The tables of an array of tables; none if it is not written.
     pub(crate) fn sections(&mut self, key: &'static str) -> Vec<Self> {
+        self.describe(key, || Entry::Tables);
+        let (name, path) = (self.full(key), under(&self.path, key));
+        if self.describes() {
+            return vec![self.below(name, path, None)];
+        }
         let Some(value) = self.take(key) else {
             return Vec::new();
         };
-        let name = self.full(key);
         let elements = value.get_ref().as_array().into_iter().flat_map(|array| array.iter());
         let tables: Vec<_> = elements
             .filter_map(|element| element.get_ref().as_table().map(|table| (table, element.span())))
-            .map(|table| self.same(name.clone(), Some(table)))
+            .enumerate()
+            .map(|(number, table)| self.below(name.clone(), format!("{path}.{number}"), Some(table)))
             .collect();
         if value.get_ref().as_array().is_none_or(|array| array.len() != tables.len()) {
             let wrong = Wrong::new(format!("`{key}` must be tables")).help(format!("write `[[{name}]]`"));
-            self.tell(self.source.place(value.span()), wrong);
+            self.tell(self.reading.source.place(value.span()), wrong);
         }
         tables
     }
 
-    /// The one table of `keys` that is written.
-    pub(crate) fn variant(&mut self, keys: &[&'static str]) -> Option<(&'static str, Self)> {
+    /// What the one table that is written is read as; nothing else is in the section.
+    pub(crate) fn variant<T, F>(&mut self, forms: &[(&'static str, F)]) -> Option<T>
+    where
+        F: Fn(Self) -> Option<T>,
+    {
+        self.describe_choice(forms);
+        let keys: Vec<_> = forms.iter().map(|(key, _)| *key).collect();
         let written: Vec<_> = keys.iter().copied().filter(|key| self.has(key)).collect();
-        self.known.extend(keys);
+        self.known.extend(&keys);
+        self.close();
         let headers = keys.iter().map(|key| format!("`[{}]`", self.full(key))).collect::<Vec<_>>();
         let choice = format!("write one of {}", headers.join(", "));
         match written.as_slice() {
@@ -223,10 +261,10 @@ impl<'s> Section<'s> {
                 self.tell(self.place(), Wrong::new(format!("`{}` is missing", self.name)).help(choice));
                 None
             }
-            &[key] => Some((key, self.section(key))),
+            &[key] => self.form(key, forms),
             &[first, second, ..] => {
                 let message = format!("`{}` is both `{first}` and `{second}`", self.name);
-                let last = keys.iter().copied().filter(|key| self.has(key)).map(|key| self.place_of(key));
+                let last = written.iter().map(|key| self.place_of(key));
                 let place = last.max_by_key(Place::order).unwrap_or_else(|| self.place());
                 self.tell(place, Wrong::new(message).help(choice));
                 None
@@ -234,8 +272,54 @@ impl<'s> Section<'s> {
         }
     }
 
+    /// Like [`Section::variant`], where the tables are short enough for one line; `help` says how they are written.
+    pub(crate) fn inline_variant<T, F>(&mut self, forms: &[(&'static str, F)], help: &str) -> Option<T>
+    where
+        F: Fn(Self) -> Option<T>,
+    {
+        self.describe_choice(forms);
+        let keys: Vec<_> = forms.iter().map(|(key, _)| *key).collect();
+        self.known.extend(&keys);
+        self.close();
+        let key = self.one_of_keys(&keys, help)?;
+        self.form(key, forms)
+    }
+
+    /// Reads the form that is written under a key. One without any key of its own is a value itself.
+    fn form<T, F>(&mut self, key: &'static str, forms: &[(&'static str, F)]) -> Option<T>
+    where
+        F: Fn(Self) -> Option<T>,
+    {
+        let (_, read) = forms.iter().find(|(known, _)| *known == key)?;
+        let asked = || self.reading.asked.borrow().len();
+        let (before, form) = (asked(), self.section(key));
+        let value = read(form);
+        if asked() == before
+            && let Some(written) = self.table.as_ref().and_then(|(table, _)| table.get(key))
+        {
+            self.note(Asked::written(under(&self.path, key), written, self.reading.source, false));
+        }
+        value
+    }
+
+    fn describe_choice<T>(&self, forms: &[(&'static str, impl Fn(Self) -> Option<T>)]) {
+        if !self.describes() {
+            return;
+        }
+        for (key, read) in forms {
+            self.describe(key, || Entry::Table { optional: true });
+            read(self.below(self.full(key), under(&self.path, key), None));
+        }
+        self.rule(|| Rule::OneForm);
+    }
+
     /// The one key of `keys` that is written; `help` says how.
     pub(crate) fn one_key(&self, keys: &[&'static str], help: &str) -> Option<&'static str> {
+        self.rule(|| Rule::OneOf(keys.to_vec()));
+        self.one_of_keys(keys, help)
+    }
+
+    fn one_of_keys(&self, keys: &[&'static str], help: &str) -> Option<&'static str> {
         let written: Vec<_> = keys.iter().copied().filter(|key| self.has(key)).collect();
         match written.as_slice() {
             &[key] => Some(key),
@@ -249,6 +333,16 @@ impl<'s> Section<'s> {
                 self.tell(self.place_of(second), wrong.help(help));
                 None
             }
+        }
+    }
+
+    /// Tells of a section that has neither of two keys; `help` says how one is written.
+    pub(crate) fn at_least_one(&self, keys: [&'static str; 2], help: &str) {
+        self.rule(|| Rule::AnyOf(keys.to_vec()));
+        if !keys.iter().any(|key| self.has(key)) {
+            let [one, other] = keys;
+            let wrong = Wrong::new(format!("`{}` has neither `{one}` nor `{other}`", self.name));
+            self.tell(self.place(), wrong.help(help));
         }
     }
 
@@ -272,14 +366,32 @@ impl<'s> Section<'s> {
     /// Where a key itself stands, or the section if it is not written.
     fn place_of_key(&self, key: &str) -> Place {
         let written = self.table.as_ref().and_then(|(table, _)| table.get_key_value(key));
-        written.map_or_else(|| self.place(), |(key, _)| self.source.place(key.span()))
+        written.map_or_else(|| self.place(), |(key, _)| self.reading.source.place(key.span()))
     }
 
-    /// The whole section as a fault of the mock.
-    pub(crate) fn fault(&self) -> Option<FaultRule> {
+    /// The whole section as a fault of the mock, whose keys and schema are another module's.
+    pub(crate) fn fault(&self, schema: impl FnOnce() -> Json) -> Option<FaultRule> {
+        self.rule(|| Rule::Whole(schema()));
         let keys = self.table.iter().flat_map(|(table, _)| table.iter());
         let written = keys.map(|(key, value)| (key.get_ref().as_ref(), as_written(value.get_ref())));
-        FaultRule::read(written).map_err(|wrong| self.tell_fault(&wrong)).ok()
+        let rule = FaultRule::read(written).map_err(|wrong| self.tell_fault(&wrong)).ok()?;
+        self.note_fault(&rule);
+        Some(rule)
+    }
+
+    /// Notes every key of a fault, those that hold by default too.
+    fn note_fault(&self, rule: &FaultRule) {
+        let Ok(Json::Object(holds)) = serde_json::to_value(rule) else {
+            return;
+        };
+        let keys = RULE_KEYS.iter().chain(Fault::own_keys(rule.fault.id()).unwrap_or_default());
+        for (key, holds) in keys.filter_map(|key| Some((*key, holds.get(*key)?))) {
+            let path = under(&self.path, key);
+            self.note(match self.table.as_ref().and_then(|(table, _)| table.get(key)) {
+                Some(value) => Asked::written(path, value, self.reading.source, holds.is_string()),
+                None => Asked::unwritten(path, Some(as_toml(holds))),
+            });
+        }
     }
 
     fn tell_fault(&self, wrong: &InvalidFault) {
@@ -288,7 +400,10 @@ impl<'s> Section<'s> {
             return self.tell_unknown(key, known);
         }
         let near = wrong.choice().and_then(|(found, known)| nearest(found, &known));
-        let help = near.map(|near| format!("did you mean `{near}`?"));
+        let help = match wrong {
+            InvalidFault::Duration { cause, .. } => Some(repair(cause)),
+            _ => near.map(|near| format!("did you mean `{near}`?")),
+        };
         let message = match wrong {
             InvalidFault::Missing { .. } => format!("`{}` is missing", self.full(key)),
             wrong => wrong.to_string(),
@@ -316,165 +431,7 @@ fn as_number(text: &str) -> Written<'static> {
     text.parse().map_or(Written::Other, Written::Number)
 }
 
-/// Words as a message lists them.
-pub(crate) fn quoted(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// Text; on the command line a number counts as the text that was typed.
-pub(crate) fn text(found: Found<'_>) -> Result<String, Wrong> {
-    match (found.value, found.typed) {
-        (DeValue::String(text), _) if text.trim().is_empty() => Err(Wrong::new("is empty")),
-        (DeValue::String(text), _) => Ok(text.clone().into_owned()),
-        (DeValue::Integer(_) | DeValue::Float(_), Some(typed)) => Ok(typed.to_owned()),
-        _ => Err(found.instead_of("text")),
-    }
-}
-
-/// A whole number within a range.
-pub(crate) fn whole(range: RangeInclusive<u64>) -> impl Fn(Found<'_>) -> Result<u64, Wrong> {
-    move |found| {
-        let DeValue::Integer(number) = found.value else {
-            return Err(found.instead_of("a whole number"));
-        };
-        let value = u64::from_str_radix(number.as_str(), number.radix()).ok();
-        let (start, end) = (range.start(), range.end());
-        let limits = format!("must be between {start} and {end}, found {number}");
-        value.filter(|value| range.contains(value)).ok_or_else(|| Wrong::new(limits))
-    }
-}
-
-/// A number as it is written.
-pub(crate) fn number<'s>(found: Found<'s>) -> Result<&'s str, Wrong> {
-    match found.value {
-        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str()),
-        DeValue::Float(number) => Ok(number.as_str()),
-        _ => Err(found.instead_of("a number")),
-    }
-}
-
-/// `true` or `false`.
-pub(crate) fn flag(found: Found<'_>) -> Result<bool, Wrong> {
-    match found.value {
-        DeValue::Boolean(value) => Ok(*value),
-        _ => Err(found.instead_of("`true` or `false`")),
-    }
-}
-
-/// A finite number, 0 or above.
-pub(crate) fn not_negative(found: Found<'_>) -> Result<f64, Wrong> {
-    let number = number(found)?;
-    let value = number.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
-    value.ok_or_else(|| Wrong::new(format!("must be 0 or more and finite, found {number}")))
-}
-
-/// A number within a range.
-pub(crate) fn between(range: RangeInclusive<f64>) -> impl Fn(Found<'_>) -> Result<f64, Wrong> {
-    move |found| {
-        let number = number(found)?;
-        let value = number.parse().ok().filter(|value| range.contains(value));
-        let (start, end) = (range.start(), range.end());
-        value.ok_or_else(|| Wrong::new(format!("must be between {start} and {end}, found {number}")))
-    }
-}
-
-/// A finite number above 0.
-pub(crate) fn rate(found: Found<'_>) -> Result<f64, Wrong> {
-    let number = number(found)?;
-    let value = number.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0);
-    value.ok_or_else(|| Wrong::new(format!("must be above 0 and finite, found {number}")))
-}
-
-/// A part of a whole: above 0 and at most 1.
-pub(crate) fn share(found: Found<'_>) -> Result<f64, Wrong> {
-    let number = number(found)?;
-    let value = number.parse().ok().filter(|value: &f64| *value > 0.0 && *value <= 1.0);
-    value.ok_or_else(|| Wrong::new(format!("must be above 0 and at most 1, found {number}")))
-}
-
-/// A duration with its unit, within a range.
-pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(Found<'_>) -> Result<Duration, Wrong> {
-    move |found| {
-        let example = "write a number with a unit, such as \"250ms\", \"20s\", \"5m\", \"2h\" or \"30d\"";
-        let given = match found.value {
-            DeValue::String(given) => given.as_ref(),
-            DeValue::Integer(number) => number.as_str(),
-            _ => return Err(found.instead_of("a duration").help(example)),
-        };
-        let wrong = |cause: InvalidDuration| Wrong::new(format!("is no duration: {cause}")).help(example);
-        let value = parse_duration(given).map_err(wrong)?;
-        let (start, end) = (written(*range.start()), written(*range.end()));
-        let limits = format!("must be between {start} and {end}, found {given}");
-        range.contains(&value).then_some(value).ok_or_else(|| Wrong::new(limits))
-    }
-}
-
-/// A duration that goes out on the wire in seconds.
-pub(crate) fn whole_seconds(
-    range: RangeInclusive<Duration>,
-) -> impl Fn(Found<'_>) -> Result<Duration, Wrong> {
-    let duration = duration(range);
-    move |found| {
-        let value = duration(found)?;
-        let whole = value.subsec_nanos() == 0;
-        whole.then_some(value).ok_or_else(|| Wrong::new("must be whole seconds, as it is on the wire"))
-    }
-}
-
-/// How long something takes, as a distribution.
-pub(crate) fn delay(found: Found<'_>) -> Result<Delay, Wrong> {
-    let given = match found.value {
-        DeValue::String(given) => given.as_ref(),
-        DeValue::Integer(number) => number.as_str(),
-        _ => return Err(found.instead_of("a delay")),
-    };
-    given.parse().map_err(|cause| Wrong::new(format!("is no delay: {cause}")))
-}
-
-/// One of the words given.
-pub(crate) fn one_of<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(Found<'_>) -> Result<T, Wrong> {
-    move |found| {
-        let given = text(found)?;
-        if let Some((_, value)) = choices.iter().find(|(word, _)| *word == given) {
-            return Ok(*value);
-        }
-        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-        let wrong = Wrong::new(format!("must be one of {}, found `{given}`", quoted(&words)));
-        Err(match nearest(&given, &words) {
-            Some(near) => wrong.help(format!("did you mean `{near}`?")),
-            None => wrong,
-        })
-    }
-}
-
-/// A text that is parsed into something of its own.
-pub(crate) fn parsed<T: FromStr<Err: Display>>(found: Found<'_>) -> Result<T, Wrong> {
-    text(found)?.parse().map_err(|cause: T::Err| Wrong::new(format!("is not right: {cause}")))
-}
-
-/// Texts, at least one and no two alike.
-pub(crate) fn texts(found: Found<'_>) -> Result<Vec<String>, Wrong> {
-    several(text)(found)
-}
-
-/// Values, at least one and no two written alike.
-pub(crate) fn several<T>(
-    read: impl Fn(Found<'_>) -> Result<T, Wrong>,
-) -> impl Fn(Found<'_>) -> Result<Vec<T>, Wrong> {
-    move |found| {
-        let DeValue::Array(array) = found.value else {
-            return Err(found.instead_of("an array of text"));
-        };
-        let each = || array.iter().map(|element| Found { value: element.get_ref(), typed: None });
-        let words = each().map(text).collect::<Result<Vec<_>, _>>()?;
-        if words.is_empty() {
-            return Err(Wrong::new("must name at least one"));
-        }
-        let twice =
-            words.iter().enumerate().find(|(at, word)| words.iter().take(*at).any(|other| other == *word));
-        match twice {
-            Some((_, word)) => Err(Wrong::new(format!("names `{word}` twice"))),
-            None => each().map(&read).collect(),
-        }
-    }
+/// A key below a path, dotted.
+fn under(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }

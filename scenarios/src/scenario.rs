@@ -465,8 +465,18 @@ pub enum Verification {
     ProofOfPossession,
     /// By the operator's word at upload.
     SelfAttested,
+    /// Not at all, because the proof is signed with another key: what somebody can do who has the CA's certificate and
+    /// not its key. Everybody is refused.
+    ForgedProof,
     /// Not at all: everybody is refused.
     None,
+}
+
+impl Verification {
+    /// Whether the CA comes to be verified, so that good devices are let in.
+    pub const fn succeeds(self) -> bool {
+        matches!(self, Self::ProofOfPossession | Self::SelfAttested)
+    }
 }
 
 /// Which CA of the chain an enrollment group refers to.

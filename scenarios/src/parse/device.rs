@@ -2,7 +2,8 @@
 
 use super::part::{Part, check_none_empty, ranges, surplus, wrong_sum};
 use super::{DAY, SHORTEST};
-use crate::reader::{Section, Wrong, duration, flag, one_of, several, share, whole, whole_seconds};
+use crate::kind::{self, Wrong, duration, flag, one_of, several, share, whole, whole_seconds};
+use crate::reader::{Form, Section};
 use crate::scenario::{
     Device, Flavour, Fleet, Goal, Hold, KeyExchange, Kind, Resumption, Retry, Talk, Target, Tls, Transport,
     VerifyServer,
@@ -27,15 +28,17 @@ pub(super) fn device(
     let choices = [("assigned", Goal::Assigned), ("connected", Goal::Connected)];
     let goal = section.or("goal", Goal::Assigned, one_of(&choices));
     let honour_retry_after = section.or("retry_after", true, one_of(&[("honour", true), ("ignore", false)]));
-    let hold = hold(section.section("hold"));
-    let retry = retry(section.section("retry"));
+    let hold = hold(section.optional_section("hold"));
+    let retry = retry(section.optional_section("retry"));
     let stays = Stays::of(goal, hold.flatten());
     let way = way(&mut section, stays);
     let mix = mix(&mut section.sections("mix"), way.as_ref(), fleet, stays);
     check_resumption(&section, resumption, fleet, target);
     section.close();
+    let talk = talk(&section, &way?, &Way::default());
+    settle(&section, &talk);
     Some(Device {
-        talk: talk(&section, &way?, &Way::default()),
+        talk,
         mix: mix?,
         verify_server: verify_server?,
         resumption: resumption?,
@@ -56,17 +59,14 @@ struct Way {
 }
 
 fn way(section: &mut Section<'_>, stays: Option<Stays>) -> Option<Way> {
-    let versions = [("any", Tls::Any), ("1.2", Tls::V12), ("1.3", Tls::V13)];
-    let tls = section.optional("tls", one_of(&versions));
-    let group = KeyExchange::ALL.map(|group| (group.as_str(), group));
-    let groups = section.optional("groups", several(one_of(&group)));
-    let transport = section.optional("transport", one_of(&TRANSPORTS));
+    let transport = section.optional("transport", transport());
+    let tls = section.optional("tls", tls());
+    let groups = section.optional("groups", groups());
     if let Some(Stays { what, help }) = stays.filter(|_| transport == Some(Some(Transport::Https))) {
         let wrong = Wrong::new(format!("`transport` cannot be `https` where devices {what}"));
         section.tell(section.place_of("transport"), wrong.help(help));
     }
-    let flavours = Flavour::ALL.map(|flavour| (flavour.as_str(), flavour));
-    let flavour = section.optional("flavour", one_of(&flavours));
+    let flavour = section.optional("flavour", flavour());
     Some(Way { tls: tls?, groups: groups?, transport: transport?, flavour: flavour? })
 }
 
@@ -92,11 +92,22 @@ impl Stays {
     }
 }
 
-const TRANSPORTS: [(&str, Transport); 3] = [
-    (Transport::Mqtt.as_str(), Transport::Mqtt),
-    (Transport::MqttWs.as_str(), Transport::MqttWs),
-    (Transport::Https.as_str(), Transport::Https),
-];
+fn transport() -> impl kind::Kind<Value = Transport> {
+    let all = [Transport::Mqtt, Transport::MqttWs, Transport::Https];
+    one_of(&all.map(|transport| (transport.as_str(), transport)))
+}
+
+fn tls() -> impl kind::Kind<Value = Tls> {
+    one_of(&[("any", Tls::Any), ("1.2", Tls::V12), ("1.3", Tls::V13)])
+}
+
+fn groups() -> impl kind::Kind<Value = Vec<KeyExchange>> {
+    several(one_of(&KeyExchange::ALL.map(|group| (group.as_str(), group))))
+}
+
+fn flavour() -> impl kind::Kind<Value = Flavour> {
+    one_of(&Flavour::ALL.map(|flavour| (flavour.as_str(), flavour)))
+}
 
 /// The groups that are offered unless a scenario says otherwise, the preferred one first.
 ///
@@ -117,6 +128,14 @@ fn talk(section: &Section<'_>, way: &Way, base: &Way) -> Talk {
     };
     check_groups(section, &talk);
     talk
+}
+
+/// Notes what the keys of a way come to where they are left out.
+fn settle(section: &Section<'_>, talk: &Talk) {
+    section.settle("transport", transport(), &talk.transport);
+    section.settle("tls", tls(), &talk.tls);
+    section.settle("groups", groups(), &talk.groups);
+    section.settle("flavour", flavour(), &talk.flavour);
 }
 
 /// Tells of a group that the TLS version has not got, where either is written: who takes over both is not to
@@ -165,17 +184,19 @@ fn mix(
 }
 
 fn kind(section: &mut Section<'_>, base: Option<&Way>, stays: Option<Stays>) -> Option<(Part, Talk)> {
-    let share = section.required("share", share);
+    let share = section.required("share", share());
     let way = way(section, stays);
     section.close();
     let talk = talk(section, &way?, base?);
-    Some((Part::Share(share?), talk))
+    let part = Part::Share(share?);
+    settle(section, &talk);
+    Some((part, talk))
 }
 
-fn hold(mut section: Section<'_>) -> Option<Option<Hold>> {
-    if !section.written() {
+fn hold(section: Option<Section<'_>>) -> Option<Option<Hold>> {
+    let Some(mut section) = section else {
         return Some(None);
-    }
+    };
     let lasts = section.required("lasts", duration(SHORTEST..=DAY));
     let minute = Duration::from_secs(60);
     let keep_alive = section.or("keep_alive", minute, whole_seconds(Duration::ZERO..=LONGEST_KEEP_ALIVE));
@@ -183,18 +204,16 @@ fn hold(mut section: Section<'_>) -> Option<Option<Hold>> {
     Some(Some(Hold { lasts: lasts?, keep_alive: keep_alive? }))
 }
 
-fn retry(mut section: Section<'_>) -> Option<Retry> {
-    if !section.written() {
-        return Some(Retry::Flavour);
-    }
-    let variant = section.variant(&["none", "fixed", "exponential", "naive"]);
-    section.close();
-    match variant? {
-        ("none", section) => plain(&section, Retry::None),
-        ("fixed", section) => fixed(section),
-        ("exponential", section) => exponential(section),
-        (_, section) => plain(&section, Retry::Naive),
-    }
+/// What a retry policy can be, by its key.
+const POLICIES: [(&str, Form<Retry>); 4] = [
+    ("none", |section| plain(&section, Retry::None)),
+    ("fixed", fixed),
+    ("exponential", exponential),
+    ("naive", |section| plain(&section, Retry::Naive)),
+];
+
+fn retry(section: Option<Section<'_>>) -> Option<Retry> {
+    section.map_or(Some(Retry::Flavour), |mut section| section.variant(&POLICIES))
 }
 
 /// A policy about which there is nothing more to say.
@@ -213,7 +232,7 @@ fn fixed(mut section: Section<'_>) -> Option<Retry> {
 fn exponential(mut section: Section<'_>) -> Option<Retry> {
     let first = section.required("first", duration(SHORTEST..=DAY));
     let most = section.required("most", duration(SHORTEST..=DAY));
-    let jitter = section.or("jitter", true, flag);
+    let jitter = section.or("jitter", true, flag());
     let retries = retries(&mut section);
     if first.zip(most).is_some_and(|(first, most)| first > most) {
         section.tell(section.place_of("most"), Wrong::new("`most` is shorter than `first`"));

@@ -1,7 +1,8 @@
 //! `[[event]]`: what the operator of the embedded mock does while devices arrive.
 
 use super::{DAY, Names};
-use crate::reader::{Section, Wrong, duration, parsed, text};
+use crate::kind::{Wrong, duration, parsed, text};
+use crate::reader::Section;
 use crate::scenario::{Action, Event, Target};
 use sim_protocol::EnrollmentGroupId;
 use std::time::Duration;
@@ -27,10 +28,10 @@ pub(super) fn events(
 
 fn event(mut section: Section<'_>, names: Option<&Names>) -> Option<Event> {
     let at = section.required("at", duration(Duration::ZERO..=DAY));
-    let disable = section.optional("disable_group", parsed::<EnrollmentGroupId>);
-    let enable = section.optional("enable_group", parsed::<EnrollmentGroupId>);
-    let delete = section.optional("delete_ca", text);
-    let unlink = section.optional("unlink_hub", text);
+    let disable = section.optional("disable_group", parsed::<EnrollmentGroupId>());
+    let enable = section.optional("enable_group", parsed::<EnrollmentGroupId>());
+    let delete = section.optional("delete_ca", text());
+    let unlink = section.optional("unlink_hub", text());
     section.close();
     let written = section.one_key(&ACTIONS, "write one of them, as in `disable_group = \"line-a\"`")?;
     let action = match written {
@@ -137,7 +138,7 @@ unlink_hub = "hub-1.azure-devices.net"
                 "[[event]]\nat = 1\ndelete_ca = \"fleet\"".to_owned(),
                 15,
                 "`at` is no duration",
-                "write a number",
+                "write \"1s\"",
             ),
             (format!("{at}\ndelete_ca = 1"), 16, "`delete_ca` must be text", ""),
             (format!("{at}\ndisable_group = \"a b\""), 16, "`disable_group` is not right", ""),

@@ -4,8 +4,10 @@ use super::part::{Part, check_none_empty, ranges, wrong_sum};
 use super::{DAY, MOST_DEVICES, SECOND};
 use crate::Template;
 use crate::diagnostic::nearest;
-use crate::reader::{Found, Section, Wrong, duration, one_of, parsed, share, text, whole};
+use crate::kind::{Found, Kind, Wrong, as_text, duration, kind, one_of, parsed, share, text, whole};
+use crate::reader::{Form, Section};
 use crate::scenario::{Authority, Defect, Factory, Fleet};
+use serde_json::json;
 use sim_identity::KeyAlgorithm;
 use sim_identity::defect::Family;
 use sim_protocol::{CaName, EnrollmentGroupId};
@@ -18,7 +20,7 @@ const DEEPEST: u64 = 8;
 pub(super) fn fleet(mut section: Section<'_>) -> Option<Fleet> {
     let devices = section.required("devices", whole(1..=MOST_DEVICES));
     let turns = section.or("turns", 1, whole(1..=MOST_TURNS));
-    let registration_id = section.required("registration_id", parsed::<Template>);
+    let registration_id = section.required("registration_id", parsed::<Template>());
     let key = section.or("key", KeyAlgorithm::P256, one_of(&keys()));
     let key_pool = section.or("key_pool", 8, whole(1..=4096));
     let validity = section.or("validity", 30 * DAY, duration(SECOND..=36_500 * DAY));
@@ -96,14 +98,12 @@ fn keys() -> [(&'static str, KeyAlgorithm); KeyAlgorithm::ALL.len()] {
     KeyAlgorithm::ALL.map(|key| (key.as_str(), key))
 }
 
+/// What an authority can be, by its key.
+const AUTHORITIES: [(&str, Form<Authority>); 3] =
+    [("minted", minted), ("files", files), ("directory", directory)];
+
 fn authority(mut section: Section<'_>) -> Option<Authority> {
-    let variant = section.variant(&["minted", "files", "directory"]);
-    section.close();
-    match variant? {
-        ("minted", section) => minted(section),
-        ("files", section) => files(section),
-        (_, section) => directory(section),
-    }
+    section.variant(&AUTHORITIES)
 }
 
 fn minted(mut section: Section<'_>) -> Option<Authority> {
@@ -121,15 +121,15 @@ fn minted(mut section: Section<'_>) -> Option<Authority> {
 }
 
 fn files(mut section: Section<'_>) -> Option<Authority> {
-    let certificate = section.required("certificate", text);
-    let key = section.required("key", text);
-    let chain = section.optional("chain", text);
+    let certificate = section.required("certificate", text());
+    let key = section.required("key", text());
+    let chain = section.optional("chain", text());
     section.close();
     Some(Authority::Files { certificate: certificate?, key: key?, chain: chain? })
 }
 
 fn directory(mut section: Section<'_>) -> Option<Authority> {
-    let path = section.required("path", text);
+    let path = section.required("path", text());
     section.close();
     Some(Authority::Directory { path: path? })
 }
@@ -147,8 +147,8 @@ fn factories(mut sections: Vec<Section<'_>>, fleet: Option<u64>) -> Option<Vec<F
 
 /// A factory and how many devices it makes. Which ones is not known before the others are.
 fn factory(section: &mut Section<'_>) -> Option<(Factory, Part)> {
-    let name = section.required("name", parsed::<EnrollmentGroupId>);
-    let root = section.optional("root", parsed::<CaName>);
+    let name = section.required("name", parsed::<EnrollmentGroupId>());
+    let root = section.optional("root", parsed::<CaName>());
     let part = part(section);
     let place = section.place_of("name");
     section.close();
@@ -160,7 +160,9 @@ fn factory(section: &mut Section<'_>) -> Option<(Factory, Part)> {
                 let wrong = Wrong::new(format!("`name` cannot be its root's as well: {cause}"));
                 section.tell(section.place_of("name"), wrong.help("give it a `root`"));
             };
-            CaName::new(name.as_str()).map_err(told).ok()?
+            let root = CaName::new(name.as_str()).map_err(told).ok()?;
+            section.settle("root", parsed(), &root);
+            root
         }
     };
     let root = root.as_str().to_owned();
@@ -193,7 +195,7 @@ fn check_all_made(sections: &[Section<'_>], parts: &[Part], fleet: u64) {
 /// How many devices a part of the fleet has: a number, or a share of it.
 fn part(section: &mut Section<'_>) -> Option<Part> {
     let devices = section.optional("devices", whole(1..=MOST_DEVICES));
-    let share = section.optional("share", share);
+    let share = section.optional("share", share());
     let written =
         section.one_key(&["devices", "share"], "write `devices = 10`, or `share = 0.01` of the fleet")?;
     match written {
@@ -203,7 +205,7 @@ fn part(section: &mut Section<'_>) -> Option<Part> {
 }
 
 fn defect(mut section: Section<'_>, fleet: Option<u64>) -> Option<Defect> {
-    let kind = section.required("id", defect_kind);
+    let kind = section.required("id", defect_kind());
     let part = part(&mut section);
     let place = section.place_of("id");
     section.close();
@@ -220,13 +222,19 @@ fn share_of(share: f64, fleet: u64) -> u64 {
 }
 
 /// The id of a defect that a device can present at any time.
-fn defect_kind(found: Found<'_>) -> Result<sim_identity::Defect, Wrong> {
-    let given = text(found)?;
+fn defect_kind() -> impl Kind<Value = sim_identity::Defect> {
+    kind(|| json!({"enum": presentable()}), as_defect, |kind| json!(kind.id()))
+}
+
+fn presentable() -> Vec<&'static str> {
+    sim_identity::Defect::all().filter(|kind| kind.is_presentable()).map(|kind| kind.id()).collect()
+}
+
+fn as_defect(found: Found<'_>) -> Result<sim_identity::Defect, Wrong> {
+    let given = as_text(found)?;
     let Ok(kind) = given.parse::<sim_identity::Defect>() else {
-        let known: Vec<_> =
-            sim_identity::Defect::all().filter(|kind| kind.is_presentable()).map(|kind| kind.id()).collect();
         let wrong = Wrong::new(format!("is no defect: `{given}`"));
-        return Err(wrong.help(match nearest(&given, &known) {
+        return Err(wrong.help(match nearest(&given, &presentable()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`rollcall explain defects` lists them".to_owned(),
         }));
@@ -343,7 +351,7 @@ mod tests {
         }
         let none = "intermediates = 0\nissuing_validity = \"20s\"";
         for (lines, line, message, help) in [
-            ("issuing_validity = 20", 8, "`issuing_validity` is no duration", "write a number with a unit"),
+            ("issuing_validity = 20", 8, "`issuing_validity` is no duration", "write \"20s\""),
             ("issuing_validity = \"999ms\"", 8, "`issuing_validity` must be between 1s and", ""),
             (none, 9, "`issuing_validity` is the issuing intermediate's", "drop it, or have"),
         ] {

@@ -1,9 +1,11 @@
 //! `[[gate]]`: what a run must have shown.
 
 use super::{DAY, Names, SHORTEST};
-use crate::diagnostic::nearest;
 use crate::gate::{Amount, Gate, InvalidMetric, Metric, Unit};
-use crate::reader::{Found, Section, Wrong, between, duration, not_negative, text, whole};
+use crate::kind::{Found, Kind, Wrong, as_text, between, duration, kind, not_negative, whole};
+use crate::language::Rule;
+use crate::reader::Section;
+use serde_json::{Value as Json, json};
 use std::time::Duration;
 
 /// The largest whole number up to which a bound is exact.
@@ -16,16 +18,14 @@ pub(super) fn gates(sections: Vec<Section<'_>>, names: Option<&Names>) -> Option
 }
 
 fn gate(mut section: Section<'_>, names: Option<&Names>) -> Option<Gate> {
-    let metric = section.required("metric", metric);
-    let at_least = section.optional("at_least", |found| bound(metric.as_ref(), "at_least", found));
-    let at_most = section.optional("at_most", |found| bound(metric.as_ref(), "at_most", found));
+    let metric = section.required("metric", metric());
+    let at_least = section.optional("at_least", bound(metric.as_ref(), "at_least"));
+    let at_most = section.optional("at_most", bound(metric.as_ref(), "at_most"));
+    section.rule(|| Rule::Also(bounds_by_metric()));
     let abort_after = section.optional("abort_after", duration(SHORTEST..=DAY));
     let place = section.place_of("metric");
     section.close();
-    if !section.has("at_least") && !section.has("at_most") {
-        let wrong = Wrong::new("`gate` has neither `at_least` nor `at_most`");
-        section.tell(section.place(), wrong.help(help(metric.as_ref(), "at_most")));
-    }
+    section.at_least_one(["at_least", "at_most"], &help(metric.as_ref(), "at_most"));
     if let (Some(Metric::RollUp(group, _)), Some(names)) = (&metric, names) {
         names.check_group(&section, "metric", group);
     }
@@ -41,34 +41,63 @@ fn check_order(section: &Section<'_>, gate: &Gate) {
     }
 }
 
-fn metric(found: Found<'_>) -> Result<Metric, Wrong> {
-    text(found)?.parse().map_err(|cause: InvalidMetric| {
+fn metric() -> impl Kind<Value = Metric> {
+    kind(metric_schema, as_metric, |metric| json!(metric.to_string()))
+}
+
+/// Every metric there is; those of groups by their pattern, since their names are the scenario's.
+fn metric_schema() -> Json {
+    json!({"anyOf": [{"enum": Metric::named()}, {"type": "string", "pattern": r"^roll_up\..+\.(count|share)$"}]})
+}
+
+fn as_metric(found: Found<'_>) -> Result<Metric, Wrong> {
+    as_text(found)?.parse().map_err(|cause: InvalidMetric| {
         let wrong = Wrong::new(format!("is not right: {cause}"));
-        let near = match &cause {
-            InvalidMetric::Word { found, known, .. } => nearest(found, known),
-            InvalidMetric::Unfinished { .. } | InvalidMetric::Group { .. } => None,
-        };
-        match near {
-            Some(near) => wrong.help(format!("did you mean `{near}`?")),
-            None => wrong,
+        match &cause {
+            InvalidMetric::Word { found, known, .. } => wrong.near(found, known),
+            InvalidMetric::Unfinished { .. } | InvalidMetric::Group { .. } => wrong,
         }
     })
 }
 
+/// The most a time may be bounded by.
+fn time() -> impl Kind<Value = Duration> {
+    duration(Duration::ZERO..=DAY)
+}
+
 /// A bound in the unit of its metric. Where the metric has a mistake of its own, any will do.
-fn bound(metric: Option<&Metric>, key: &str, found: Found<'_>) -> Result<f64, Wrong> {
-    let Some(metric) = metric else {
-        return Ok(0.0);
-    };
-    let value = match metric.unit() {
-        Unit::Seconds => duration(Duration::ZERO..=DAY)(found).map(|bound| bound.as_secs_f64()),
-        Unit::PerSecond => not_negative(found),
-        Unit::Count => whole(0..=MOST_COUNTED)(found).map(|bound| bound as f64),
-        // A device can try again more than once.
-        Unit::Share if matches!(metric, Metric::Retries(Amount::Share)) => not_negative(found),
-        Unit::Share => between(0.0..=1.0)(found),
-    };
-    value.map_err(|wrong| wrong.help(help(Some(metric), key)))
+fn bound(metric: Option<&Metric>, key: &str) -> impl Kind<Value = f64> {
+    kind(
+        || json!({"anyOf": [time().schema(), not_negative().schema()]}),
+        move |found| {
+            let Some(metric) = metric else {
+                return Ok(0.0);
+            };
+            let value = match metric.unit() {
+                Unit::Seconds => time().read(found).map(|bound| bound.as_secs_f64()),
+                Unit::PerSecond => not_negative().read(found),
+                Unit::Count => whole(0..=MOST_COUNTED).read(found).map(|bound| bound as f64),
+                // A device can try again more than once.
+                Unit::Share if matches!(metric, Metric::Retries(Amount::Share)) => not_negative().read(found),
+                Unit::Share => between(0.0..=1.0).read(found),
+            };
+            value.map_err(|wrong| wrong.help(help(Some(metric), key)))
+        },
+        |bound| json!(bound),
+    )
+}
+
+/// Bounds of times are durations, all others numbers.
+fn bounds_by_metric() -> Json {
+    let both = |schema: Json| json!({"properties": {"at_least": schema.clone(), "at_most": schema}});
+    let mut times: Vec<_> = Metric::named()
+        .into_iter()
+        .filter(|name| name.parse().is_ok_and(|metric: Metric| metric.unit() == Unit::Seconds))
+        .filter_map(|name| name.split('.').next().map(str::to_owned))
+        .collect();
+    times.dedup();
+    let is_time = json!({"properties": {"metric": {"pattern": format!(r"^({})\.", times.join("|"))}}});
+    json!({"if": is_time, "then": both(time().schema()), "else": both(not_negative().schema())})
 }
 
 /// What a bound of this metric looks like, written with this key.
@@ -211,7 +240,7 @@ at_least = 99.5
                 format!("{p99}\nat_most = \"1s\"\nabort_after = 5"),
                 17,
                 "`abort_after` is no duration",
-                "write a number",
+                "write \"5s\"",
             ),
             (
                 format!("{p99}\nat_most = \"1s\"\nabort_aftr = 5"),

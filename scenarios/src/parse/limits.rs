@@ -1,7 +1,8 @@
 //! `[limits]`: what is given up on, and when.
 
 use super::{DAY, SHORTEST};
-use crate::reader::{Section, duration, one_of};
+use crate::kind::{duration, one_of};
+use crate::reader::Section;
 use crate::scenario::{GeneratorLimit, Limits, PhaseTimeouts};
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ mod tests {
     fn a_limit_that_is_none_is_told_where_it_stands() {
         for (lines, line, message, help) in [
             ("[limits]\nlateness = \"0ms\"", 15, "`lateness` must be between 1ms and 1d", ""),
-            ("[limits]\nlateness = 50", 15, "`lateness` is no duration", "write a number with a unit"),
+            ("[limits]\nlateness = 50", 15, "`lateness` is no duration", "write \"50s\""),
             ("[limits]\ngenerator = \"raport\"", 15, "`generator` must be one of", "did you mean `report`?"),
             ("[limits]\nphase_timeouts = \"5s\"", 15, "`phase_timeouts` must be a table", "write `[limits."),
             ("[limits.phase_timeouts]\npoll = \"0s\"", 15, "`poll` must be between 1ms and 1d", ""),

@@ -4,8 +4,11 @@
 //! nothing behind the parser knows them.
 
 use super::{DAY, MOST_DEVICES, SHORTEST};
-use crate::reader::{Found, Section, Wrong, duration, not_negative, one_of, rate, text, whole};
+use crate::kind::{Found, Kind, Wrong, duration, kind, one_of, rate, rate_or_none, text, whole};
+use crate::language::Rule;
+use crate::reader::{Form, Section};
 use crate::{Load, Spacing, Stage, Stair, WhenFull};
+use serde_json::json;
 use std::time::Duration;
 
 /// ours: more than one machine has descriptors for.
@@ -17,18 +20,16 @@ const MOST_STAGES: u64 = 10_000;
 /// ours: longer than a test of any storm.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
+/// What a load can be, by its key.
+const LOADS: [(&str, Form<Load>); 2] = [("closed", closed), ("open", open)];
+
 pub(super) fn load(mut section: Section<'_>) -> Option<Load> {
-    let variant = section.variant(&["closed", "open"]);
-    section.close();
-    match variant? {
-        ("closed", section) => closed(section),
-        (_, section) => open(section),
-    }
+    section.variant(&LOADS)
 }
 
 fn closed(mut section: Section<'_>) -> Option<Load> {
-    let in_flight = section.optional("in_flight", slots);
-    let stages = section.sections("stage");
+    let in_flight = section.optional("in_flight", slots());
+    let stages = each(section.sections("stage"), stair);
     section.close();
     let stairs = if in_stages(&section, "in_flight", "64")? {
         stairs(&section, stages)?
@@ -39,9 +40,9 @@ fn closed(mut section: Section<'_>) -> Option<Load> {
 }
 
 fn open(mut section: Section<'_>) -> Option<Load> {
-    let rate = section.optional("rate", some_pace);
-    let stages = section.sections("stage");
-    let max_in_flight = section.required("max_in_flight", slots);
+    let rate = section.optional("rate", some_pace());
+    let stages = each(section.sections("stage"), shape);
+    let max_in_flight = section.required("max_in_flight", slots());
     let choices = [("wait", WhenFull::Wait), ("shed", WhenFull::Shed)];
     let when_full = section.or("when_full", WhenFull::Wait, one_of(&choices));
     let choices = [("even", Spacing::Even), ("poisson", Spacing::Poisson)];
@@ -58,6 +59,7 @@ fn open(mut section: Section<'_>) -> Option<Load> {
 /// Whether stages are written, and not the one value under `short` that says it all.
 fn in_stages(section: &Section<'_>, short: &'static str, example: &str) -> Option<bool> {
     let help = format!("write `{short} = {example}`, or stages, each under `[[{}.stage]]`", section.name());
+    section.rule(|| Rule::Also(json!({"properties": {"stage": {"minItems": 1}}})));
     section.one_key(&[short, "stage"], &help).map(|key| key == "stage")
 }
 
@@ -69,23 +71,24 @@ struct Read<'s, T> {
 
 /// Every stage read, so that the mistakes of all are told.
 fn each<'s, T>(
-    load: &Section<'s>,
     sections: Vec<Section<'s>>,
     read: impl Fn(&mut Section<'s>) -> Option<T>,
-) -> Option<Vec<Read<'s, T>>> {
-    if sections.is_empty() {
+) -> Vec<Option<Read<'s, T>>> {
+    let read = |mut section: Section<'s>| read(&mut section).map(|value| Read { section, value });
+    sections.into_iter().map(read).collect()
+}
+
+/// The stages of a load that is written in stages, of which there has to be one.
+fn all<'s, T>(load: &Section<'s>, stages: Vec<Option<Read<'s, T>>>) -> Option<Vec<Read<'s, T>>> {
+    if stages.is_empty() {
         let help = format!("write each under `[[{}.stage]]`", load.name());
         load.tell(load.place_of("stage"), Wrong::new("`stage` must have at least one").help(help));
     }
-    let stages: Vec<_> = sections
-        .into_iter()
-        .map(|mut section| read(&mut section).map(|value| Read { section, value }))
-        .collect();
     stages.into_iter().collect()
 }
 
-fn stairs(load: &Section<'_>, sections: Vec<Section<'_>>) -> Option<Vec<Stair>> {
-    let stairs = each(load, sections, stair)?;
+fn stairs<'s>(load: &Section<'s>, stairs: Vec<Option<Read<'s, Stair>>>) -> Option<Vec<Stair>> {
+    let stairs = all(load, stairs)?;
     let (last, before) = stairs.split_last()?;
     let endless = before.iter().find(|stair| stair.value.lasts.is_none());
     if let Some(Read { section, .. }) = endless {
@@ -101,14 +104,14 @@ fn stairs(load: &Section<'_>, sections: Vec<Section<'_>>) -> Option<Vec<Stair>> 
 }
 
 fn stair(section: &mut Section<'_>) -> Option<Stair> {
-    let in_flight = section.required("in_flight", slots);
+    let in_flight = section.required("in_flight", slots());
     let lasts = section.optional("lasts", duration(SHORTEST..=LONGEST));
     section.close();
     Some(Stair { in_flight: in_flight?, lasts: lasts? })
 }
 
-fn stages(load: &Section<'_>, sections: Vec<Section<'_>>) -> Option<Vec<Stage>> {
-    let shapes = each(load, sections, shape)?;
+fn stages<'s>(load: &Section<'s>, shapes: Vec<Option<Read<'s, Vec<Stage>>>>) -> Option<Vec<Stage>> {
+    let shapes = all(load, shapes)?;
     let (_, before) = shapes.split_last()?;
     if let Some((Read { section, .. }, help)) =
         before.iter().find_map(|shape| Some((shape, takes_the_rest(&shape.value)?)))
@@ -148,10 +151,8 @@ fn arrives(stage: &Stage) -> bool {
     }
 }
 
-type Shape = fn(Section<'_>) -> Option<Vec<Stage>>;
-
 /// What a stage can be, by its key.
-const SHAPES: [(&str, Shape); 10] = [
+const SHAPES: [(&str, Form<Vec<Stage>>); 10] = [
     ("constant", constant),
     ("ramp", ramp),
     ("steps", steps),
@@ -165,26 +166,26 @@ const SHAPES: [(&str, Shape); 10] = [
 ];
 
 fn shape(section: &mut Section<'_>) -> Option<Vec<Stage>> {
-    let tables = SHAPES.map(|(key, _)| (key, section.section(key)));
-    section.close();
     let help = "write one of them under each header, such as `constant = { rate = 50.0, lasts = \"20s\" }`";
-    let written = section.one_key(&SHAPES.map(|(key, _)| key), help)?;
-    let read = SHAPES.iter().find(|(key, _)| *key == written);
-    let table = tables.into_iter().find(|(key, _)| *key == written);
-    read.zip(table).and_then(|((_, read), (_, table))| read(table))
+    section.inline_variant(&SHAPES, help)
 }
 
 fn constant(mut section: Section<'_>) -> Option<Vec<Stage>> {
-    let endless = !section.has("lasts");
-    let rate = if endless { section.required("rate", some_pace) } else { section.required("rate", pace) };
+    let rate = section.required("rate", pace());
     let lasts = section.optional("lasts", duration(SHORTEST..=LONGEST));
     section.close();
-    Some(vec![Stage::Constant { rate: rate?, lasts: lasts? }])
+    let (rate, lasts) = (rate?, lasts?);
+    if lasts.is_none() && rate == 0.0 {
+        let wrong = Wrong::new("`rate` must be above 0 where the stage has no end, found 0");
+        section.tell(section.place_of("rate"), wrong.help("give it `lasts`, or a rate"));
+        return None;
+    }
+    Some(vec![Stage::Constant { rate, lasts }])
 }
 
 fn ramp(mut section: Section<'_>) -> Option<Vec<Stage>> {
-    let from = section.required("from", pace);
-    let to = section.required("to", pace);
+    let from = section.required("from", pace());
+    let to = section.required("to", pace());
     let lasts = section.required("lasts", duration(SHORTEST..=LONGEST));
     section.close();
     Some(vec![Stage::Ramp { from: from?, to: to?, lasts: lasts? }])
@@ -192,9 +193,9 @@ fn ramp(mut section: Section<'_>) -> Option<Vec<Stage>> {
 
 /// One rate after the other, `by` apart, the last of them `to` even where it is nearer than that.
 fn steps(mut section: Section<'_>) -> Option<Vec<Stage>> {
-    let from = section.required("from", pace);
-    let to = section.required("to", pace);
-    let by = section.required("by", some_pace);
+    let from = section.required("from", pace());
+    let to = section.required("to", pace());
+    let by = section.required("by", some_pace());
     let each = section.required("each", duration(SHORTEST..=LONGEST));
     section.close();
     let (from, to, by, each) = (from?, to?, by?, each?);
@@ -212,8 +213,8 @@ fn steps(mut section: Section<'_>) -> Option<Vec<Stage>> {
 
 /// From a base up to a peak, there for a while, and down again.
 fn spike(mut section: Section<'_>) -> Option<Vec<Stage>> {
-    let base = section.required("base", pace);
-    let peak = section.required("peak", pace);
+    let base = section.required("base", pace());
+    let peak = section.required("peak", pace());
     let rises = section.required("rises", duration(Duration::ZERO..=LONGEST));
     let lasts = section.required("lasts", duration(SHORTEST..=LONGEST));
     let falls = section.required("falls", duration(Duration::ZERO..=LONGEST));
@@ -231,7 +232,7 @@ fn spike(mut section: Section<'_>) -> Option<Vec<Stage>> {
 
 /// A constant rate by the name people look for.
 fn soak(mut section: Section<'_>) -> Option<Vec<Stage>> {
-    let rate = section.required("rate", some_pace);
+    let rate = section.required("rate", some_pace());
     let lasts = section.required("lasts", duration(SHORTEST..=LONGEST));
     section.close();
     Some(vec![Stage::Constant { rate: rate?, lasts: Some(lasts?) }])
@@ -254,7 +255,7 @@ fn all_at_once(mut section: Section<'_>) -> Option<Vec<Stage>> {
 }
 
 fn replay(mut section: Section<'_>) -> Option<Vec<Stage>> {
-    let file = section.required("file", text);
+    let file = section.required("file", text());
     section.close();
     Some(vec![Stage::Replay { file: file? }])
 }
@@ -302,24 +303,23 @@ fn power_restore(mut section: Section<'_>) -> Option<Vec<Stage>> {
 }
 
 /// Devices in flight at a time.
-fn slots(found: Found<'_>) -> Result<usize, Wrong> {
-    let slots = whole(1..=MOST_IN_FLIGHT)(found)?;
-    usize::try_from(slots).map_err(|cause| Wrong::new(format!("is not right: {cause}")))
+fn slots() -> impl Kind<Value = usize> {
+    let slots = || whole(1..=MOST_IN_FLIGHT);
+    let read = move |found: Found<'_>| {
+        let slots = slots().read(found)?;
+        usize::try_from(slots).map_err(|cause| Wrong::new(format!("is not right: {cause}")))
+    };
+    kind(move || slots().schema(), read, |slots| json!(slots))
 }
 
 /// Arrivals a second; 0 is a pause.
-fn pace(found: Found<'_>) -> Result<f64, Wrong> {
-    not_negative(found).and_then(at_most)
+fn pace() -> impl Kind<Value = f64> {
+    rate_or_none(MOST_RATE)
 }
 
 /// Arrivals a second, some.
-fn some_pace(found: Found<'_>) -> Result<f64, Wrong> {
-    rate(found).and_then(at_most)
-}
-
-fn at_most(rate: f64) -> Result<f64, Wrong> {
-    let wrong = || Wrong::new(format!("must be at most {MOST_RATE} a second, found {rate}"));
-    (rate <= MOST_RATE).then_some(rate).ok_or_else(wrong)
+fn some_pace() -> impl Kind<Value = f64> {
+    rate(MOST_RATE)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What an embedded mock is given to know by name, so that gates and events speak of what is there.
 
 use crate::diagnostic::nearest;
-use crate::reader::{Section, Wrong, quoted};
+use crate::kind::{Wrong, quoted};
+use crate::reader::Section;
 use crate::scenario::{Fleet, Target};
 
 /// The name of the only root, where no factory names one.

@@ -1,6 +1,7 @@
 //! Parts of the fleet: how many devices a number or a share comes to, and which ones they are.
 
-use crate::reader::{Section, Wrong};
+use crate::kind::Wrong;
+use crate::reader::Section;
 use std::ops::Range;
 
 /// ours: shares written with nine digits make a whole.

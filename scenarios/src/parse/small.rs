@@ -3,7 +3,7 @@
 use crate::diagnostic::{Diagnostics, Place};
 use crate::{Override, Scenario};
 
-pub(super) const SMALL: &str = r#"name = "small"
+pub(crate) const SMALL: &str = r#"name = "small"
 
 [fleet]
 devices = 10

@@ -1,7 +1,9 @@
 //! `[target]`: whom the fleet registers with.
 
 use super::DAY;
-use crate::reader::{Section, Wrong, delay, flag, one_of, parsed, text, texts, whole, whole_seconds};
+use super::fault;
+use crate::kind::{Kind, Wrong, delay, flag, one_of, parsed, refined, text, texts, whole, whole_seconds};
+use crate::reader::Section;
 use crate::scenario::{GroupOn, MockProfile, MockTarget, ServiceTarget, Target, Verification};
 use sim_protocol::EnrollmentGroupId;
 use sim_protocol::delay::Delay;
@@ -11,36 +13,44 @@ use std::time::Duration;
 /// The port of MQTT over TLS (IANA, `secure-mqtt`).
 const MQTTS: u16 = 8883;
 
+/// How a target is read; other than a plain function it can know of factories.
+type Read<'f> = &'f dyn Fn(Section<'_>) -> Option<Target>;
+
 /// Reads `[target]`; `factories` is whether the fleet has some.
 pub(super) fn target(mut section: Section<'_>, factories: bool) -> Option<Target> {
-    let variant = section.variant(&["mock", "service"]);
-    section.close();
-    match variant? {
-        ("mock", section) => mock(section, factories).map(Target::Mock),
-        (_, section) => service(section).map(Target::Service),
-    }
+    let mock = |section: Section<'_>| mock(section, factories).map(Target::Mock);
+    let service = |section: Section<'_>| service(section).map(Target::Service);
+    let forms: [(_, Read<'_>); 2] = [("mock", &mock), ("service", &service)];
+    section.variant(&forms)
 }
 
 fn mock(mut section: Section<'_>, factories: bool) -> Option<MockTarget> {
     let verification = section.or("verification", Verification::ProofOfPossession, one_of(&VERIFICATIONS));
-    let group = section.optional("group", parsed::<EnrollmentGroupId>);
+    let group = section.optional("group", parsed::<EnrollmentGroupId>());
     let group_on = section.or("group_on", GroupOn::Intermediate, one_of(&GROUPS_ON));
     let retry_after = section.or("retry_after", Duration::ZERO, whole_seconds(Duration::ZERO..=DAY));
-    let assign_delay = section.or("assign_delay", Delay::ZERO, delay);
-    let hubs = section.or("hubs", vec!["hub-1.azure-devices.net".to_owned()], texts);
+    let assign_delay = section.or("assign_delay", Delay::ZERO, delay());
+    let hubs = section.or("hubs", vec!["hub-1.azure-devices.net".to_owned()], texts());
     let profile = section.or("profile", MockProfile::Unlimited, one_of(&PROFILES));
-    let tickets = section.or("tickets", false, flag);
-    let given: Vec<_> = section.sections("fault").iter().map(Section::fault).collect();
+    let tickets = section.or("tickets", false, flag());
+    let given: Vec<_> = section.sections("fault").iter().map(|fault| fault.fault(fault::schema)).collect();
     if factories {
         check_no_group(&section, group_on);
     }
     section.close();
+    let group = match group? {
+        None if !factories => Some(EnrollmentGroupId::new("fleet").ok()?),
+        group => group,
+    };
+    if let Some(group) = &group {
+        section.settle("group", parsed(), group);
+    }
     let profile = profile?;
     let mut faults = if profile == MockProfile::Chaos { chaos() } else { Vec::new() };
     faults.extend(given.into_iter().collect::<Option<Vec<_>>>()?);
     Some(MockTarget {
         verification: verification?,
-        group: group?.or_else(|| EnrollmentGroupId::new("fleet").ok())?,
+        group: group.or_else(|| EnrollmentGroupId::new("fleet").ok())?,
         group_on: group_on?,
         retry_after: retry_after?,
         assign_delay: assign_delay?,
@@ -64,9 +74,10 @@ fn check_no_group(section: &Section<'_>, group_on: Option<GroupOn>) {
     }
 }
 
-const VERIFICATIONS: [(&str, Verification); 3] = [
+const VERIFICATIONS: [(&str, Verification); 4] = [
     ("proof-of-possession", Verification::ProofOfPossession),
     ("self-attested", Verification::SelfAttested),
+    ("forged-proof", Verification::ForgedProof),
     ("none", Verification::None),
 ];
 
@@ -76,16 +87,18 @@ const PROFILES: [(&str, MockProfile); 3] =
 const GROUPS_ON: [(&str, GroupOn); 2] = [("intermediate", GroupOn::Intermediate), ("root", GroupOn::Root)];
 
 fn service(mut section: Section<'_>) -> Option<ServiceTarget> {
-    let host = section.required("host", text);
+    let host = section.required("host", text());
     let port = section.or("port", MQTTS.into(), whole(1..=u16::MAX.into()));
-    let id_scope = section.required("id_scope", parsed);
-    let trust_root = section.optional("trust_root", text);
-    let server_name = section.optional("server_name", text);
-    let management = section.optional("management", |found| text(found).and_then(address));
+    let id_scope = section.required("id_scope", parsed());
+    let trust_root = section.optional("trust_root", text());
+    let server_name = section.optional("server_name", text());
+    let management = section.optional("management", address());
     let quota_per_minute = section.optional("quota_per_minute", whole(1..=u32::MAX.into()));
     section.close();
+    let host = host?;
+    section.settle("server_name", text(), &host);
     Some(ServiceTarget {
-        host: host?,
+        host,
         port: u16::try_from(port?).ok()?,
         id_scope: id_scope?,
         trust_root: trust_root?,
@@ -95,7 +108,12 @@ fn service(mut section: Section<'_>) -> Option<ServiceTarget> {
     })
 }
 
-fn address(text: String) -> Result<String, Wrong> {
+/// An address with a port.
+fn address() -> impl Kind<Value = String> {
+    refined(text(), with_port)
+}
+
+fn with_port(text: String) -> Result<String, Wrong> {
     let port =
         text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
     if matches!(port, Some(Ok(1..))) {
@@ -236,6 +254,7 @@ share = 1
             (fault("id = \"drop\"\nat = \"tcp\"\ndevices = \"a\""), 13, "`devices` cannot be told", None),
             (fault("id = \"drop\"\nfrom = \"2s\"\nuntil = \"1s\""), 13, "`until` must be after `from`", None),
             (fault("id = \"drop\"\nfrom = 2"), 12, "`from` must be a duration in quotes", None),
+            (fault("id = \"drop\"\nfrom = \"2\""), 12, "`from` is no duration", Some("write \"2s\"")),
             (fault("id = \"latency\"\ndelay = \"2\""), 12, "`delay` is no delay", None),
             ("profile = \"caos\"".to_owned(), 10, "`profile` must be one of", Some("did you mean `chaos`?")),
             ("assign_delay = 20".to_owned(), 10, "`assign_delay` is no delay", None),
@@ -258,7 +277,7 @@ share = 1
         let given = Override::parse("target.mock.fault.0.share=2").expect("an override");
         let text = SMALL.replace("[load", "[[target.mock.fault]]\nid = \"drop\"\n[load");
         let told = Scenario::parse("x.toml", &text, std::slice::from_ref(&given)).expect_err("a share of 2");
-        assert_eq!(told.0[0].place, Place::Set("target.mock.fault.0.share=2".to_owned()));
+        assert_eq!(told.0[0].place, Place::Set("--set target.mock.fault.0.share=2".to_owned()));
         assert!(told.0[0].message.starts_with("`share` must be between 0 and 1"), "{told}");
     }
 

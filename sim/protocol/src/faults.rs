@@ -229,8 +229,8 @@ impl Fault {
         }
     }
 
-    /// The keys of its own that a rule may have; `None` for an id nobody knows.
-    fn own_keys(id: &str) -> Option<&'static [&'static str]> {
+    /// The keys that a rule of this fault may have beside [`RULE_KEYS`]; `None` for an id nobody knows.
+    pub fn own_keys(id: &str) -> Option<&'static [&'static str]> {
         Some(match id {
             "latency" | "slow-tls" => &["delay"],
             "stall" => &["lasting", "every"],
@@ -298,7 +298,7 @@ pub struct FaultRule {
 }
 
 /// Keys that every rule may have.
-const RULE_KEYS: [&str; 6] = ["id", "at", "share", "devices", "from", "until"];
+pub const RULE_KEYS: [&str; 6] = ["id", "at", "share", "devices", "from", "until"];
 
 impl FaultRule {
     /// The fault at its usual points, always, for every device.

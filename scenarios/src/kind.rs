@@ -1,0 +1,514 @@
+//! What values can be: how each kind is read, what a schema says of it, and how it is written.
+//!
+//! One definition for all three, so that the parser, the schema and the resolved values cannot disagree.
+
+use crate::Template;
+use crate::diagnostic::nearest;
+use serde_json::{Value as Json, json};
+use sim_protocol::delay::Delay;
+use sim_protocol::duration::{InvalidDuration, parse_duration, written};
+use sim_protocol::{CaName, EnrollmentGroupId, IdScope};
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// What is wrong with a value; the key is named by the reader.
+pub(crate) struct Wrong {
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl Wrong {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// With the known word that is near to the one found, if there is one.
+    pub(crate) fn near(self, word: &str, known: &[&str]) -> Self {
+        match nearest(word, known) {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
+}
+
+/// A value as found, and as typed if it was given in place of what the file says.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'s> {
+    pub(crate) value: &'s DeValue<'s>,
+    pub(crate) typed: Option<&'s str>,
+}
+
+impl Found<'_> {
+    fn what(self) -> &'static str {
+        match self.value {
+            DeValue::String(_) => "text",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        }
+    }
+
+    /// What is said of a value of another kind than the one wanted.
+    pub(crate) fn instead_of(self, wanted: &str) -> Wrong {
+        Wrong::new(format!("must be {wanted}, found {}", self.what()))
+    }
+}
+
+/// What the value of a key must be.
+pub(crate) trait Kind {
+    /// What it is read as.
+    type Value;
+
+    fn read(&self, found: Found<'_>) -> Result<Self::Value, Wrong>;
+
+    /// What a JSON Schema says of it. Never refuses what [`Kind::read`] takes, but may take what that refuses.
+    fn schema(&self) -> Json;
+
+    /// A value as it is written, but as JSON.
+    fn written(&self, value: &Self::Value) -> Json;
+}
+
+struct Made<T, S, R, W> {
+    schema: S,
+    read: R,
+    written: W,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T, S, R, W> Kind for Made<T, S, R, W>
+where
+    S: Fn() -> Json,
+    R: Fn(Found<'_>) -> Result<T, Wrong>,
+    W: Fn(&T) -> Json,
+{
+    type Value = T;
+
+    fn read(&self, found: Found<'_>) -> Result<T, Wrong> {
+        (self.read)(found)
+    }
+
+    fn schema(&self) -> Json {
+        (self.schema)()
+    }
+
+    fn written(&self, value: &T) -> Json {
+        (self.written)(value)
+    }
+}
+
+/// A kind made of its three parts.
+pub(crate) fn kind<T>(
+    schema: impl Fn() -> Json,
+    read: impl Fn(Found<'_>) -> Result<T, Wrong>,
+    written: impl Fn(&T) -> Json,
+) -> impl Kind<Value = T> {
+    Made { schema, read, written, value: PhantomData }
+}
+
+/// Words as a message lists them.
+pub(crate) fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Text as it is; one that was typed as a number counts as what was typed.
+pub(crate) fn as_text(found: Found<'_>) -> Result<String, Wrong> {
+    match (found.value, found.typed) {
+        (DeValue::String(text), _) if text.trim().is_empty() => Err(Wrong::new("is empty")),
+        (DeValue::String(text), _) => Ok(text.clone().into_owned()),
+        (DeValue::Integer(_) | DeValue::Float(_), Some(typed)) => Ok(typed.to_owned()),
+        _ => Err(found.instead_of("text")),
+    }
+}
+
+/// Text that is not empty.
+pub(crate) fn text() -> impl Kind<Value = String> {
+    kind(|| json!({"type": "string", "pattern": r"\S"}), as_text, |text| json!(text))
+}
+
+/// A whole number within a range.
+pub(crate) fn whole(range: RangeInclusive<u64>) -> impl Kind<Value = u64> {
+    let (start, end) = range.into_inner();
+    kind(
+        move || json!({"type": "integer", "minimum": start, "maximum": end}),
+        move |found| {
+            let DeValue::Integer(number) = found.value else {
+                return Err(found.instead_of("a whole number"));
+            };
+            let value = u64::from_str_radix(number.as_str(), number.radix()).ok();
+            let limits = || Wrong::new(format!("must be between {start} and {end}, found {number}"));
+            value.filter(|value| (start..=end).contains(value)).ok_or_else(limits)
+        },
+        |number| json!(number),
+    )
+}
+
+/// A number as it is written.
+fn as_number<'s>(found: Found<'s>) -> Result<&'s str, Wrong> {
+    match found.value {
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str()),
+        DeValue::Float(number) => Ok(number.as_str()),
+        _ => Err(found.instead_of("a number")),
+    }
+}
+
+/// `true` or `false`.
+pub(crate) fn flag() -> impl Kind<Value = bool> {
+    kind(
+        || json!({"type": "boolean"}),
+        |found| match found.value {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(found.instead_of("`true` or `false`")),
+        },
+        |flag| json!(flag),
+    )
+}
+
+/// A number that is good, in words `wanted`.
+fn good_number(
+    schema: Json,
+    good: impl Fn(f64) -> bool,
+    wanted: impl Fn() -> String,
+) -> impl Kind<Value = f64> {
+    kind(
+        move || schema.clone(),
+        move |found| {
+            let number = as_number(found)?;
+            let value = number.parse().ok().filter(|value| good(*value));
+            value.ok_or_else(|| Wrong::new(format!("must be {}, found {number}", wanted())))
+        },
+        |number| json!(number),
+    )
+}
+
+/// A finite number, 0 or above.
+pub(crate) fn not_negative() -> impl Kind<Value = f64> {
+    let schema = json!({"type": "number", "minimum": 0});
+    good_number(schema, |value| value.is_finite() && value >= 0.0, || "0 or more and finite".to_owned())
+}
+
+/// A number within a range.
+pub(crate) fn between(range: RangeInclusive<f64>) -> impl Kind<Value = f64> {
+    let (start, end) = range.into_inner();
+    let schema = json!({"type": "number", "minimum": start, "maximum": end});
+    let wanted = move || format!("between {start} and {end}");
+    good_number(schema, move |value| (start..=end).contains(&value), wanted)
+}
+
+/// A part of a whole: above 0 and at most 1.
+pub(crate) fn share() -> impl Kind<Value = f64> {
+    let schema = json!({"type": "number", "exclusiveMinimum": 0, "maximum": 1});
+    good_number(schema, |value| value > 0.0 && value <= 1.0, || "above 0 and at most 1".to_owned())
+}
+
+/// What happens so many times a second: above 0 and at most `most`.
+pub(crate) fn rate(most: f64) -> impl Kind<Value = f64> {
+    paced(json!({"type": "number", "exclusiveMinimum": 0, "maximum": most}), most, |rate| {
+        (rate > 0.0).then_some(rate).ok_or("above 0 and finite")
+    })
+}
+
+/// What happens so many times a second, or never: 0 to `most`.
+pub(crate) fn rate_or_none(most: f64) -> impl Kind<Value = f64> {
+    paced(json!({"type": "number", "minimum": 0, "maximum": most}), most, |rate| {
+        (rate >= 0.0).then_some(rate).ok_or("0 or more and finite")
+    })
+}
+
+fn paced(
+    schema: Json,
+    most: f64,
+    least: impl Fn(f64) -> Result<f64, &'static str>,
+) -> impl Kind<Value = f64> {
+    kind(
+        move || schema.clone(),
+        move |found| {
+            let number = as_number(found)?;
+            let must = |wanted: &str| Wrong::new(format!("must be {wanted}, found {number}"));
+            let value = number.parse::<f64>().ok().filter(|value| value.is_finite());
+            let rate = least(value.unwrap_or(f64::NAN)).map_err(must)?;
+            (rate <= most).then_some(rate).ok_or_else(|| must(&format!("at most {most} a second")))
+        },
+        |rate| json!(rate),
+    )
+}
+
+/// A duration as it is written: a whole number and its unit.
+const DURATION: &str = r"[0-9]+\s*(ms|s|m|h|d)";
+
+/// A duration with its unit, within a range.
+pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Kind<Value = Duration> {
+    let (start, end) = range.into_inner();
+    kind(
+        || json!({"type": "string", "pattern": format!("^{DURATION}$"), "examples": ["20s"]}),
+        move |found| {
+            let given = match found.value {
+                DeValue::String(given) => given.as_ref(),
+                DeValue::Integer(number) => number.as_str(),
+                _ => return Err(found.instead_of("a duration").help(UNITS)),
+            };
+            let value = parse_duration(given)
+                .map_err(|cause| Wrong::new(format!("is no duration: {cause}")).help(repair(&cause)))?;
+            let limits = || {
+                let (start, end) = (written(start), written(end));
+                Wrong::new(format!("must be between {start} and {end}, found {given}"))
+            };
+            (start..=end).contains(&value).then_some(value).ok_or_else(limits)
+        },
+        |duration| if duration.is_zero() { json!("0s") } else { json!(written(*duration)) },
+    )
+}
+
+const UNITS: &str = "write a number with a unit, such as \"250ms\", \"20s\", \"5m\", \"2h\" or \"30d\"";
+
+/// What makes a duration of it, with the number that was found.
+pub(crate) fn repair(cause: &InvalidDuration) -> String {
+    let with_unit = |number: &str| {
+        format!("write \"{}s\" for seconds; units are `ms`, `s`, `m`, `h`, `d`", number.trim())
+    };
+    match cause {
+        InvalidDuration::NoUnit { text } => with_unit(text),
+        InvalidDuration::Unit { text, unit } => {
+            match (in_milliseconds(text), text.strip_suffix(unit.as_str())) {
+                (Some(whole), _) => format!("write \"{whole}\": the number is a whole one"),
+                (None, Some(number)) if !unit.starts_with('.') => with_unit(number),
+                _ => UNITS.to_owned(),
+            }
+        }
+        InvalidDuration::Number { .. } | InvalidDuration::TooLong { .. } => UNITS.to_owned(),
+    }
+}
+
+/// What was written with a fraction, to the millisecond; none if it is nothing of the kind.
+fn in_milliseconds(text: &str) -> Option<String> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let one = parse_duration(&format!("1{unit}")).ok()?;
+    let number: f64 = number.trim().parse().ok()?;
+    let milliseconds = (number * one.as_secs_f64() * 1000.0).round();
+    // Above that a fraction of a millisecond is lost anyway, and nobody means it.
+    let whole = (milliseconds < 1e15).then_some(Duration::from_millis(milliseconds as u64))?;
+    Some(written(whole))
+}
+
+/// A duration that goes out on the wire in seconds.
+pub(crate) fn whole_seconds(range: RangeInclusive<Duration>) -> impl Kind<Value = Duration> {
+    let duration = duration(range);
+    refined(duration, |value| {
+        let whole = value.subsec_nanos() == 0;
+        whole.then_some(value).ok_or_else(|| Wrong::new("must be whole seconds, as it is on the wire"))
+    })
+}
+
+/// A kind of which only some values are good. The schema says no more than before.
+pub(crate) fn refined<K: Kind>(
+    of: K,
+    check: impl Fn(K::Value) -> Result<K::Value, Wrong>,
+) -> impl Kind<Value = K::Value> {
+    struct Refined<K, C>(K, C);
+    impl<K: Kind, C: Fn(K::Value) -> Result<K::Value, Wrong>> Kind for Refined<K, C> {
+        type Value = K::Value;
+        fn read(&self, found: Found<'_>) -> Result<K::Value, Wrong> {
+            self.0.read(found).and_then(&self.1)
+        }
+        fn schema(&self) -> Json {
+            self.0.schema()
+        }
+        fn written(&self, value: &K::Value) -> Json {
+            self.0.written(value)
+        }
+    }
+    Refined(of, check)
+}
+
+/// How long something takes, as a distribution.
+pub(crate) fn delay() -> impl Kind<Value = Delay> {
+    kind(
+        delay_schema,
+        |found| {
+            let given = match found.value {
+                DeValue::String(given) => given.as_ref(),
+                DeValue::Integer(number) => number.as_str(),
+                _ => return Err(found.instead_of("a delay")),
+            };
+            given.parse().map_err(|cause| Wrong::new(format!("is no delay: {cause}")))
+        },
+        |delay: &Delay| json!(delay.to_string()),
+    )
+}
+
+fn delay_schema() -> Json {
+    let d = DURATION;
+    let forms = [
+        d.to_owned(),
+        format!(r"uniform\s+{d}\s*\.\.\s*{d}"),
+        format!(r"normal\s+{d}\s*(\+-|±)\s*{d}"),
+        format!(r"exponential\s+{d}"),
+        format!(r"bimodal\s+{d}\s*,\s*{d}\s*,\s*[+0-9.eE-]+\s*%"),
+    ];
+    let examples = ["200ms", "uniform 100ms..300ms", "normal 200ms +- 50ms", "bimodal 10ms, 2s, 5%"];
+    json!({"type": "string", "pattern": format!(r"^\s*({})\s*$", forms.join("|")), "examples": examples})
+}
+
+/// One of the words given.
+pub(crate) fn one_of<T: Copy + PartialEq>(choices: &[(&'static str, T)]) -> impl Kind<Value = T> + use<T> {
+    struct OneOf<T>(Vec<(&'static str, T)>);
+    impl<T> OneOf<T> {
+        fn words(&self) -> Vec<&'static str> {
+            self.0.iter().map(|(word, _)| *word).collect()
+        }
+    }
+    impl<T: Copy + PartialEq> Kind for OneOf<T> {
+        type Value = T;
+        fn read(&self, found: Found<'_>) -> Result<T, Wrong> {
+            let given = as_text(found)?;
+            let choice = self.0.iter().find(|(word, _)| *word == given);
+            choice.map(|(_, value)| *value).ok_or_else(|| {
+                let wrong = Wrong::new(format!("must be one of {}, found `{given}`", quoted(&self.words())));
+                wrong.near(&given, &self.words())
+            })
+        }
+        fn schema(&self) -> Json {
+            json!({"enum": self.words()})
+        }
+        fn written(&self, value: &T) -> Json {
+            json!(self.0.iter().find(|(_, choice)| choice == value).map(|(word, _)| *word))
+        }
+    }
+    OneOf(choices.to_vec())
+}
+
+/// A text that is parsed into something of its own, whose spelling a pattern can tell.
+pub(crate) trait Spelled: FromStr<Err: Display> + Display {
+    /// What the texts look like, as a JSON Schema.
+    fn schema() -> Json;
+}
+
+/// A name as `sim-protocol` has it: letters, digits and `extra`; it ends in a letter, a digit or a dash.
+fn name_schema(limit: usize, extra: &str) -> Json {
+    let before_last = limit - 1;
+    json!({"type": "string", "pattern": format!("^[A-Za-z0-9{extra}-]{{0,{before_last}}}[A-Za-z0-9-]$")})
+}
+
+impl Spelled for EnrollmentGroupId {
+    fn schema() -> Json {
+        name_schema(128, "._:")
+    }
+}
+
+impl Spelled for CaName {
+    fn schema() -> Json {
+        name_schema(256, "._")
+    }
+}
+
+impl Spelled for IdScope {
+    fn schema() -> Json {
+        name_schema(64, "")
+    }
+}
+
+impl Spelled for Template {
+    fn schema() -> Json {
+        let pattern = r"^[^{}]*\{index(:0[0-9]+)?\}[^{}]*$";
+        json!({"type": "string", "pattern": pattern, "examples": ["dev-{index:05}"]})
+    }
+}
+
+/// A text that is parsed into something of its own.
+pub(crate) fn parsed<T: Spelled>() -> impl Kind<Value = T> {
+    kind(
+        T::schema,
+        |found| as_text(found)?.parse().map_err(|cause: T::Err| Wrong::new(format!("is not right: {cause}"))),
+        |value: &T| json!(value.to_string()),
+    )
+}
+
+/// Texts, at least one and no two alike.
+pub(crate) fn texts() -> impl Kind<Value = Vec<String>> {
+    several(text())
+}
+
+/// Values, at least one and no two written alike.
+pub(crate) fn several<K: Kind>(each: K) -> impl Kind<Value = Vec<K::Value>> {
+    struct Several<K>(K);
+    impl<K: Kind> Kind for Several<K> {
+        type Value = Vec<K::Value>;
+        fn read(&self, found: Found<'_>) -> Result<Self::Value, Wrong> {
+            let DeValue::Array(array) = found.value else {
+                return Err(found.instead_of("an array of text"));
+            };
+            let each = || array.iter().map(|element| Found { value: element.get_ref(), typed: None });
+            check_differ(&each().map(as_text).collect::<Result<Vec<_>, _>>()?)?;
+            each().map(|found| self.0.read(found)).collect()
+        }
+        fn schema(&self) -> Json {
+            json!({"type": "array", "items": self.0.schema(), "minItems": 1, "uniqueItems": true})
+        }
+        fn written(&self, values: &Self::Value) -> Json {
+            values.iter().map(|value| self.0.written(value)).collect()
+        }
+    }
+    Several(each)
+}
+
+fn check_differ(words: &[String]) -> Result<(), Wrong> {
+    if words.is_empty() {
+        return Err(Wrong::new("must name at least one"));
+    }
+    let twice =
+        words.iter().enumerate().find(|(at, word)| words.iter().take(*at).any(|other| other == *word));
+    twice.map_or(Ok(()), |(_, word)| Err(Wrong::new(format!("names `{word}` twice"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_repaired_with_the_number_that_was_found() {
+        for (text, written) in [
+            ("20", "\"20s\""),
+            ("20 ", "\"20s\""),
+            ("20 sec", "\"20s\""),
+            ("3 weeks", "\"3s\""),
+            ("1.5s", "\"1500ms\""),
+            ("0.5 h", "\"30m\""),
+            ("0.25d", "\"6h\""),
+            ("1.5", "a number with a unit"),
+            ("soon", "a number with a unit"),
+        ] {
+            let repair = repair(&parse_duration(text).expect_err(text));
+            assert!(repair.starts_with(&format!("write {written}")), "{text}: {repair}");
+            let quoted = repair.split('"').nth(1).expect("an example");
+            assert!(parse_duration(quoted).is_ok(), "{text}: {repair}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_none_of_several_is_told_with_the_nearest() {
+        let kind = several(one_of(&[("p256", 1), ("p384", 2)]));
+        let array = DeValue::parse("[\"p256\", \"p348\"]").expect("TOML");
+        let wrong = kind.read(Found { value: array.get_ref(), typed: None }).err();
+        assert_eq!(wrong.and_then(|wrong| wrong.help).as_deref(), Some("did you mean `p384`?"));
+    }
+
+    #[test]
+    fn a_default_is_written_as_its_key_takes_it() {
+        let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+        assert_eq!(whole_seconds(Duration::ZERO..=day).written(&Duration::ZERO), json!("0s"));
+        assert_eq!(duration(second..=day).written(&(90 * second)), json!("90s"));
+        assert_eq!(one_of(&[("a", 1), ("b", 2)]).written(&2), json!("b"));
+        assert_eq!(several(text()).written(&vec!["a".to_owned()]), json!(["a"]));
+        assert_eq!(delay().written(&Delay::ZERO), json!("0ms"));
+    }
+}
