@@ -6,8 +6,8 @@
 
 use crate::record::{
     Certificates, Check, Clocks, Ended, EventDone, Expectations, GateResult, Generator, Held, Host, Issuer,
-    KeyCount, Ledger, OutcomeKind, Outcomes, Reason, Record, Retries, RollUp, SCHEMA, Second, Shard,
-    Throughput, TlsCount, Verdict,
+    KeyCount, Ledger, OutcomeKind, Outcomes, Reason, Record, Retries, RollUp, SCHEMA, Sample, Second, Shard,
+    ShardFacts, Throughput, TlsCount, Verdict,
 };
 use crate::{HistogramError, PhaseStats};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,7 +163,10 @@ pub fn merge(records: &[Record]) -> Result<Record, MergeFault> {
         ended: shards.iter().map(|shard| shard.ended).max_by_key(badness).unwrap_or_default(),
         wall_seconds,
         minting_seconds: shards.iter().map(|shard| shard.minting_seconds).fold(0.0, f64::max),
+        shards: shards.iter().map(|shard| facts(shard)).collect(),
+        settings: first.settings.clone(),
         reasons: reasons(&shards),
+        samples: samples(&shards),
         retries: retries(&shards),
         held: held(&shards, if apart { &[] } else { &per_second }),
         tls: tls(&shards),
@@ -177,6 +180,8 @@ pub fn merge(records: &[Record]) -> Result<Record, MergeFault> {
         outcomes,
         per_second,
         roll_up: roll_up(&shards),
+        allocation_policy: same(&shards, |shard| &shard.allocation_policy),
+        quota_per_minute: same(&shards, |shard| &shard.quota_per_minute),
         expectations: expectations(&shards),
         ledger: embedded.then(|| ledger(&shards)),
         reconciliation: if embedded { reconciliation(&shards) } else { Vec::new() },
@@ -295,7 +300,19 @@ const fn badness(ended: &Ended) -> u8 {
 fn host(shards: &[&Record]) -> Host {
     let systems: BTreeSet<&str> = shards.iter().map(|shard| shard.host.os.as_str()).collect();
     let cpus = shards.iter().map(|shard| shard.host.cpus).max().unwrap_or_default();
-    Host { cpus, os: systems.into_iter().collect::<Vec<_>>().join(", ") }
+    let every = |of: fn(&Host) -> &str| {
+        let all: BTreeSet<&str> =
+            shards.iter().map(|shard| of(&shard.host)).filter(|s| !s.is_empty()).collect();
+        all.into_iter().collect::<Vec<_>>().join(", ")
+    };
+    Host {
+        cpus,
+        cpu_model: every(|host| &host.cpu_model),
+        memory_bytes: shards.iter().filter_map(|shard| shard.host.memory_bytes).max(),
+        os: systems.into_iter().collect::<Vec<_>>().join(", "),
+        kernel: every(|host| &host.kernel),
+        build: every(|host| &host.build),
+    }
 }
 
 /// Every note once, and what became of it.
@@ -472,6 +489,8 @@ fn seconds(shards: &[&Record]) -> Vec<Second> {
 
 /// One second of all shards. Its percentiles are those of the only shard that has any, or none.
 fn second(t: u64, parts: &[&Second]) -> Second {
+    let mut kinds = Second::default();
+    parts.iter().for_each(|part| kinds.add_kinds(part));
     let sum = |count: fn(&Second) -> u64| parts.iter().map(|part| count(part)).sum();
     let only = |times: fn(&Second) -> Option<[u64; 4]>| {
         let mut all = parts.iter().filter_map(|part| times(part));
@@ -494,6 +513,7 @@ fn second(t: u64, parts: &[&Second]) -> Second {
         response_us: only(|part| part.response_us),
         generator_cpu: most(|part| part.generator_cpu),
         generator_starved: most(|part| part.generator_starved),
+        ..kinds
     }
 }
 
@@ -595,18 +615,56 @@ fn generator(shards: &[&Record]) -> Generator {
 
 fn certificates(shards: &[&Record]) -> Certificates {
     let all = || shards.iter().map(|shard| &shard.certificates);
-    let (mut issuers, mut keys) = (BTreeMap::new(), BTreeMap::new());
+    let (mut issuers, mut keys) = (BTreeMap::<String, Issuer>::new(), BTreeMap::new());
     for issuer in all().flat_map(|one| &one.issuers) {
-        *issuers.entry(issuer.subject.clone()).or_default() += issuer.count;
+        match issuers.get_mut(&issuer.subject) {
+            Some(known) => known.count += issuer.count,
+            None => drop(issuers.insert(issuer.subject.clone(), issuer.clone())),
+        }
     }
     for key in all().flat_map(|one| &one.key_types) {
         *keys.entry(key.key.clone()).or_default() += key.count;
     }
     Certificates {
-        issuers: issuers.into_iter().map(|(subject, count)| Issuer { subject, count }).collect(),
+        issuers: issuers.into_values().collect(),
         key_types: keys.into_iter().map(|(key, count)| KeyCount { key, count }).collect(),
         chain_bytes: all().map(|one| one.chain_bytes).max().unwrap_or_default(),
+        leaf_not_after_utc: all().find_map(|one| one.leaf_not_after_utc.clone()),
     }
+}
+
+/// What each shard did, beside the others.
+fn facts(shard: &Record) -> ShardFacts {
+    ShardFacts {
+        index: index(shard),
+        started_utc: shard.started_utc.clone(),
+        wall_seconds: shard.wall_seconds,
+        planned: shard.planned,
+        outcomes: shard.outcomes,
+        per_second: shard.throughput.per_second,
+        service_us: [shard.clocks.service_time.p50_us, shard.clocks.service_time.p99_us],
+        response_us: [shard.clocks.response_time.p50_us, shard.clocks.response_time.p99_us],
+        generator_cpu: shard.generator.cpu_share,
+        limited: shard.generator.limited,
+    }
+}
+
+/// The first arrival of each outcome, of whichever shard.
+fn samples(shards: &[&Record]) -> Vec<Sample> {
+    let mut all: BTreeMap<OutcomeKind, &Sample> = BTreeMap::new();
+    for sample in shards.iter().flat_map(|shard| &shard.samples) {
+        let first = all.entry(sample.outcome).or_insert(sample);
+        if sample.finished_seconds < first.finished_seconds {
+            *first = sample;
+        }
+    }
+    all.into_values().cloned().collect()
+}
+
+/// The one value that all shards have, where they have one.
+fn same<T: Clone + PartialEq>(shards: &[&Record], of: impl Fn(&Record) -> &Option<T>) -> Option<T> {
+    let first = shards.first().and_then(|shard| of(shard).clone());
+    first.filter(|first| shards.iter().all(|shard| of(shard).as_ref() == Some(first)))
 }
 
 #[cfg(test)]
@@ -657,7 +715,12 @@ mod tests {
                 record.per_second.push(Second { t, ..Second::default() });
                 record.per_second.len() - 1
             });
-            record.per_second[at].offered += 1;
+            let second = &mut record.per_second[at];
+            second.offered += 1;
+            second.ended(kind);
+            second.responded(draw >> 44);
+            second.throttled += draw % 3;
+            second.planned = Some(second.planned.unwrap_or_default() + draw % 2);
             let reason =
                 Reason { outcome: kind, message: format!("why {}", draw % 4), count: 1, ..Reason::default() };
             match record.reasons.iter_mut().find(|r| (r.outcome, &r.message) == (kind, &reason.message)) {
@@ -709,6 +772,12 @@ mod tests {
             merged.reasons.sort_by_key(by);
             whole.reasons.sort_by_key(by);
             (merged.notes, whole.notes) = (Vec::new(), Vec::new());
+            let told = |record: &Record| {
+                let planned = record.shards.iter().map(|shard| shard.planned).sum::<u64>();
+                (planned, record.shards.iter().map(|shard| shard.outcomes.total()).sum::<u64>())
+            };
+            assert_eq!((merged.shards.len() as u64, told(&merged)), (count, told(&whole)));
+            (merged.shards, whole.shards) = (Vec::new(), Vec::new());
             assert_eq!(merged, whole, "{count} shards");
         }
     }

@@ -9,10 +9,11 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{
     DeserializeError, Deserializer, Serializer, V2DeflateSerializeError, V2DeflateSerializer,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How long a phase took, over all devices that went through it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PhaseStats {
     /// The phase: dns, tcp, tls, upgrade, connect, subscribe, register, wait, poll; or the name of a clock.

@@ -3,13 +3,16 @@
 //! Fields are only ever added within a version; what a reader does not know it skips.
 
 use crate::PhaseStats;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
+use std::collections::BTreeMap;
 
 /// The version of the record this program writes and reads.
 pub const SCHEMA: &str = "rollcall.run/1";
 
 /// The record of one run, or of one shard of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Record {
     /// Always [`SCHEMA`].
@@ -22,10 +25,14 @@ pub struct Record {
     pub started_utc: String,
     /// What was run.
     pub scenario: ScenarioText,
+    /// What the scenario came to: every value, the ones that nobody wrote included.
+    pub settings: Vec<Setting>,
     /// The seed the fleet was made from.
     pub seed: u64,
     /// Which part of the run this is, if it is a part.
     pub shard: Option<Shard>,
+    /// What each part did, where the record was merged.
+    pub shards: Vec<ShardFacts>,
     /// Where it ran.
     pub host: Host,
     /// What a reader should know about the set-up, one sentence each.
@@ -51,6 +58,8 @@ pub struct Record {
     pub outcomes: Outcomes,
     /// Why arrivals ended otherwise than they wanted.
     pub reasons: Vec<Reason>,
+    /// The first arrival of each outcome, step by step; those that never started left out.
+    pub samples: Vec<Sample>,
     /// What was tried again, and why.
     pub retries: Retries,
     /// Devices that stayed connected, where the scenario holds them.
@@ -71,6 +80,11 @@ pub struct Record {
     pub per_second: Vec<Second>,
     /// Which devices rolled up to which group, and were assigned to which hub.
     pub roll_up: Vec<RollUp>,
+    /// How the service spreads devices over hubs, as its enrollments name it: `hashed`, `geoLatency`, `static`, `custom`;
+    /// where that is known.
+    pub allocation_policy: Option<String>,
+    /// Registrations a minute that the service allows, where that is known.
+    pub quota_per_minute: Option<u64>,
     /// What the scenario should lead to.
     pub expectations: Expectations,
     /// What the service says it saw, on a mock run.
@@ -92,33 +106,82 @@ pub struct Record {
 /// Why a text is no record.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidRecord {
-    /// No JSON, or no record.
-    #[error("the record cannot be read: {0}")]
-    Json(#[from] serde_json::Error),
-    /// A record of another version.
-    #[error("the record has schema `{found}`, this program reads `{SCHEMA}`")]
+    /// The beginning of a record, as a full disk or a broken copy leaves it.
+    #[error("the file ends in the middle, in line {line}: it was cut short")]
+    CutShort {
+        /// The last line there is, from 1.
+        line: usize,
+    },
+    /// No JSON at all.
+    #[error("it is not JSON: {0}")]
+    Syntax(#[source] serde_json::Error),
+    /// JSON with a value that a record cannot have there.
+    #[error("it is JSON, and not a record: {0}")]
+    Shape(#[source] serde_json::Error),
+    /// A record of a later version.
+    #[error("it was written by a newer version, with schema `{found}`; this program reads `{SCHEMA}`")]
+    Newer {
+        /// The schema it names.
+        found: String,
+    },
+    /// Something else, or a record without its schema.
+    #[error("it has schema `{found}`, this program reads `{SCHEMA}`")]
     Schema {
         /// The schema it names, empty if none.
         found: String,
     },
+    /// A record that cannot be written as JSON.
+    #[error("the record cannot be written: {0}")]
+    Write(#[source] serde_json::Error),
+}
+
+impl InvalidRecord {
+    /// Why a text could not be read. A number that ends in its middle at the end of the text was cut short, too.
+    fn read(error: serde_json::Error, text: &str) -> Self {
+        let number_goes_on =
+            || text.ends_with(['.', 'e', 'E', '+', '-']) && error.line() == text.lines().count();
+        match error.classify() {
+            Category::Eof => Self::CutShort { line: error.line() },
+            Category::Syntax if number_goes_on() => Self::CutShort { line: error.line() },
+            Category::Data => Self::Shape(error),
+            Category::Syntax | Category::Io => Self::Syntax(error),
+        }
+    }
+
+    /// A schema that is not [`SCHEMA`].
+    fn schema(found: String) -> Self {
+        let version = |schema: &str| {
+            let (name, version) = schema.rsplit_once('/')?;
+            Some((name.to_owned(), version.parse::<u64>().ok()?))
+        };
+        match (version(&found), version(SCHEMA)) {
+            (Some((name, theirs)), Some((own, ours))) if name == own && theirs > ours => {
+                Self::Newer { found }
+            }
+            _ => Self::Schema { found },
+        }
+    }
 }
 
 impl Record {
     /// Reads a record of this version.
     ///
     /// # Errors
-    /// When the text is no JSON, or a record of another version.
+    /// When the text was cut short, is no JSON or no record, or is a record of another version.
     pub fn from_json(text: &str) -> Result<Self, InvalidRecord> {
-        let header: Header = serde_json::from_str(text)?;
+        let header: Header = serde_json::from_str(text).map_err(|error| InvalidRecord::read(error, text))?;
         if header.schema != SCHEMA {
-            return Err(InvalidRecord::Schema { found: header.schema });
+            return Err(InvalidRecord::schema(header.schema));
         }
-        Ok(serde_json::from_str(text)?)
+        serde_json::from_str(text).map_err(|error| InvalidRecord::read(error, text))
     }
 
     /// The record as indented JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written.
     pub fn to_json(&self) -> Result<String, InvalidRecord> {
-        Ok(serde_json::to_string_pretty(self)?)
+        serde_json::to_string_pretty(self).map_err(InvalidRecord::Write)
     }
 }
 
@@ -130,7 +193,7 @@ struct Header {
 }
 
 /// The scenario as it was given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ScenarioText {
     /// Its name.
@@ -143,8 +206,20 @@ pub struct ScenarioText {
     pub overrides: Vec<String>,
 }
 
+/// A value that a scenario came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Setting {
+    /// Its key from the top, dotted: `fleet.devices`.
+    pub key: String,
+    /// As TOML.
+    pub value: String,
+    /// Where it is from: `default`, a place in a file, an environment variable, or `--set`.
+    pub origin: String,
+}
+
 /// One part of a run that was split up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Shard {
     /// Which part, from 1.
     pub index: u64,
@@ -152,18 +227,52 @@ pub struct Shard {
     pub count: u64,
 }
 
+/// What one part of a run did, beside the others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ShardFacts {
+    /// Which part, from 1.
+    pub index: u64,
+    /// When it started, RFC 3339, UTC.
+    pub started_utc: String,
+    /// Its measured window, in seconds.
+    pub wall_seconds: f64,
+    /// Planned arrivals.
+    pub planned: u64,
+    /// How they ended.
+    pub outcomes: Outcomes,
+    /// Arrivals that got what they were after, a second.
+    pub per_second: f64,
+    /// Service time of those, in microseconds: p50, p99.
+    pub service_us: [u64; 2],
+    /// Response time of those, in microseconds: p50, p99.
+    pub response_us: [u64; 2],
+    /// As [`Generator::cpu_share`].
+    pub generator_cpu: Option<f64>,
+    /// Whether the generator was its limit.
+    pub limited: bool,
+}
+
 /// Where a run ran.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Host {
     /// Processors the program could use.
     pub cpus: u64,
+    /// What they are, as they call themselves.
+    pub cpu_model: String,
+    /// Memory, in bytes.
+    pub memory_bytes: Option<u64>,
     /// The operating system.
     pub os: String,
+    /// The release of its kernel.
+    pub kernel: String,
+    /// How the program was built: `release`, or `debug`, whose figures are not to be compared with others.
+    pub build: String,
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ended {
     /// Every arrival was worked off.
@@ -178,7 +287,9 @@ pub enum Ended {
 }
 
 /// How a device can end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
     /// The service assigned it to a hub.
@@ -241,7 +352,7 @@ impl OutcomeKind {
 }
 
 /// How many devices ended in each way; together the plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Outcomes {
     /// See [`OutcomeKind::Assigned`].
@@ -316,7 +427,7 @@ impl Outcomes {
 }
 
 /// Devices that ended otherwise than assigned, all for one reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Reason {
     /// How they ended.
@@ -343,8 +454,40 @@ pub struct Reason {
     pub trail: Vec<String>,
 }
 
+/// One arrival, step by step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Sample {
+    /// How it ended.
+    pub outcome: OutcomeKind,
+    /// The device.
+    pub registration_id: String,
+    /// When it was due, in seconds from the start of the run.
+    pub due_seconds: f64,
+    /// When it was started.
+    pub started_seconds: f64,
+    /// When it ended.
+    pub finished_seconds: f64,
+    /// The phases it went through in the order of an attempt, in microseconds; polls together.
+    pub phases: Vec<PhaseTime>,
+    /// What it tried again.
+    pub retries: u64,
+    /// How it ended, in words: the hub, or why not.
+    pub ending: String,
+}
+
+/// How long one phase of one arrival took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PhaseTime {
+    /// The phase.
+    pub phase: String,
+    /// In microseconds.
+    pub us: u64,
+}
+
 /// How long attempts took as a whole.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Clocks {
     /// From the start of the attempt to its end; assigned devices.
@@ -359,7 +502,7 @@ pub struct Clocks {
 }
 
 /// How much was done in how long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Throughput {
     /// Assigned devices a second of the measured window.
@@ -383,12 +526,14 @@ impl Throughput {
 }
 
 /// What happened in one second of a run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Second {
     /// Which second, from 0.
     pub t: u64,
-    /// Devices that were due.
+    /// Arrivals that the schedule has in it; open loads alone.
+    pub planned: Option<u64>,
+    /// Devices that were due and dealt with.
     pub offered: u64,
     /// Devices that started.
     pub started: u64,
@@ -398,6 +543,9 @@ pub struct Second {
     pub assigned: u64,
     /// Devices that ended otherwise.
     pub refused: u64,
+    /// Arrivals by how they ended; shed ones in the second in which they were due.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub outcomes: BTreeMap<OutcomeKind, u64>,
     /// Devices in flight at the end of it.
     pub in_flight: u64,
     /// Devices that stayed connected at the end of it.
@@ -406,6 +554,11 @@ pub struct Second {
     pub shed: u64,
     /// Requests and connections made again.
     pub retries: u64,
+    /// Those of them that the service had asked to come back later.
+    pub throttled: u64,
+    /// Response times of those that got what they were after: `[bucket, how many]`, see [`bucket_of`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub response_buckets: Vec<(u16, u64)>,
     /// Service times of those that got what they were after in this second, in microseconds: p50, p90, p99, max.
     pub service_us: Option<[u64; 4]>,
     /// Response times of the same, in microseconds: p50, p90, p99, max.
@@ -416,8 +569,56 @@ pub struct Second {
     pub generator_starved: Option<f64>,
 }
 
+/// Buckets of response times in a decade.
+pub const BUCKETS_PER_DECADE: u16 = 8;
+
+/// The bucket of a time in microseconds: bucket *b* begins at 10^(*b* / [`BUCKETS_PER_DECADE`]) µs.
+pub fn bucket_of(us: u64) -> u16 {
+    // At most 20 decades of 8.
+    (f64::from(BUCKETS_PER_DECADE) * (us.max(1) as f64).log10()) as u16
+}
+
+/// Where a bucket begins, in microseconds.
+pub fn bucket_start_us(bucket: u16) -> f64 {
+    10_f64.powf(f64::from(bucket) / f64::from(BUCKETS_PER_DECADE))
+}
+
+impl Second {
+    /// Counts how an arrival ended in it.
+    pub fn ended(&mut self, kind: OutcomeKind) {
+        *self.outcomes.entry(kind).or_default() += 1;
+    }
+
+    /// Counts a response time, in microseconds.
+    pub fn responded(&mut self, us: u64) {
+        self.add_bucket(bucket_of(us), 1);
+    }
+
+    fn add_bucket(&mut self, bucket: u16, more: u64) {
+        match self.response_buckets.binary_search_by_key(&bucket, |(known, _)| *known) {
+            Ok(at) => self.response_buckets[at].1 += more,
+            Err(at) => self.response_buckets.insert(at, (bucket, more)),
+        }
+    }
+
+    /// Adds outcomes, throttled requests and response times of the same second of another shard.
+    pub fn add_kinds(&mut self, other: &Self) {
+        for (kind, more) in &other.outcomes {
+            *self.outcomes.entry(*kind).or_default() += more;
+        }
+        for (bucket, more) in &other.response_buckets {
+            self.add_bucket(*bucket, *more);
+        }
+        self.throttled += other.throttled;
+        self.planned = match (self.planned, other.planned) {
+            (None, more) => more,
+            (some, more) => some.map(|some| some + more.unwrap_or_default()),
+        };
+    }
+}
+
 /// One way from a root to a hub.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RollUp {
     /// The subject of the root.
@@ -435,7 +636,7 @@ pub struct RollUp {
 }
 
 /// What the scenario should lead to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Expectations {
     /// Devices that should be assigned, or connected where that is all they are after.
@@ -447,7 +648,7 @@ pub struct Expectations {
 }
 
 /// What was tried again, by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Retries {
     /// After an answer that asked to come back later.
@@ -479,7 +680,7 @@ impl Retries {
 }
 
 /// Devices that stayed connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Held {
     /// Devices that were to stay.
@@ -497,7 +698,7 @@ pub struct Held {
 }
 
 /// What TLS handshakes agreed on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TlsCount {
     /// Version of TLS.
@@ -513,7 +714,7 @@ pub struct TlsCount {
 }
 
 /// Something the operator did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EventDone {
     /// When it was done, in seconds from the start.
@@ -525,7 +726,7 @@ pub struct EventDone {
 }
 
 /// A gate, and what was measured.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct GateResult {
     /// The gate in words: `response_time.p99 <= 500ms`.
@@ -549,7 +750,7 @@ pub struct GateResult {
 }
 
 /// The highest rate that meets the gates.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Capacity {
     /// Arrivals per second: the median of the searches.
@@ -567,7 +768,7 @@ pub struct Capacity {
 }
 
 /// One rate that was tried.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Trial {
     /// Which search, from 1.
@@ -589,7 +790,7 @@ pub struct Trial {
 }
 
 /// What the service says it saw, in this run alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Ledger {
     /// Whether the service was the run's own embedded mock: then it saw nobody else, and the ledgers of shards add up.
@@ -615,7 +816,7 @@ pub struct Ledger {
 }
 
 /// One count of the client beside the service's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Check {
     /// What was counted.
@@ -636,7 +837,7 @@ impl Check {
 }
 
 /// What a run is worth, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Verdict {
     /// What it is worth.
@@ -646,7 +847,7 @@ pub struct Verdict {
 }
 
 /// What a run is worth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerdictKind {
     /// Everything went as the scenario said it should.
@@ -663,7 +864,7 @@ pub enum VerdictKind {
 }
 
 /// What the load generator itself needed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Generator {
     /// Processor time of the client, in seconds, where it can be told from the mock's.
@@ -711,7 +912,7 @@ impl Generator {
 }
 
 /// The certificates that were presented.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Certificates {
     /// Who issued them.
@@ -720,19 +921,24 @@ pub struct Certificates {
     pub key_types: Vec<KeyCount>,
     /// The size of a good device's chain as presented, in bytes.
     pub chain_bytes: u64,
+    /// When a good device's certificate ends, RFC 3339, UTC; where it was looked at.
+    pub leaf_not_after_utc: Option<String>,
 }
 
 /// How many leaf certificates an issuer issued.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Issuer {
     /// The issuer's subject.
     pub subject: String,
     /// Leaf certificates.
     pub count: u64,
+    /// When its own certificate ends, RFC 3339, UTC; where it was presented.
+    #[serde(default)]
+    pub not_after_utc: Option<String>,
 }
 
 /// How many leaf certificates have a kind of key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyCount {
     /// The kind of key.
     pub key: String,
@@ -761,12 +967,42 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_version_is_refused() {
-        for (text, schema) in
-            [(r#"{"schema":"rollcall.run/2","planned":"many"}"#, "rollcall.run/2"), ("{}", "")]
-        {
-            let refused = Record::from_json(text);
-            assert!(matches!(refused, Err(InvalidRecord::Schema { found }) if found == schema));
+    fn what_is_no_record_of_this_version_is_refused_each_for_its_reason() {
+        type Is = fn(&InvalidRecord) -> bool;
+        let table: [(&str, Is); 10] = [
+            (
+                r#"{"schema":"rollcall.run/2","planned":"many"}"#,
+                |e| matches!(e, InvalidRecord::Newer { found } if found == "rollcall.run/2"),
+            ),
+            (r#"{"schema":"rollcall.run/0"}"#, |e| matches!(e, InvalidRecord::Schema { .. })),
+            (r#"{"schema":"rollcall.runs/2"}"#, |e| matches!(e, InvalidRecord::Schema { .. })),
+            (r#"{"schema":"rollcall.run/x"}"#, |e| matches!(e, InvalidRecord::Schema { .. })),
+            ("{}", |e| matches!(e, InvalidRecord::Schema { found } if found.is_empty())),
+            ("", |e| matches!(e, InvalidRecord::CutShort { .. })),
+            ("{\"schema\":\"rollcall.run/1\",\n\"planned\":", |e| {
+                matches!(e, InvalidRecord::CutShort { line: 2 })
+            }),
+            (
+                "{\n\"schema\" \"rollcall.run/1\"}",
+                |e| matches!(e, InvalidRecord::Syntax(e) if (e.line(), e.column()) == (2, 10)),
+            ),
+            (r#"{"schema":"rollcall.run/1","planned":-1}"#, |e| matches!(e, InvalidRecord::Shape(_))),
+            (r#"{"schema":"rollcall.run/1","planned":1,"planned":2}"#, |e| {
+                matches!(e, InvalidRecord::Shape(_))
+            }),
+        ];
+        for (text, is) in table {
+            let refused = Record::from_json(text).expect_err(text);
+            assert!(is(&refused), "{text}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn wherever_a_record_is_cut_off_it_is_said_to_be_cut_short() {
+        let text = crate::view::tests::demo().to_json().expect("JSON");
+        for end in (0..text.trim_end().len()).step_by(7) {
+            let refused = Record::from_json(&text[..end]);
+            assert!(matches!(refused, Err(InvalidRecord::CutShort { .. })), "{end}: {refused:?}");
         }
     }
 

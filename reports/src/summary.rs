@@ -79,7 +79,7 @@ fn lines(record: &Record, most: &Most) -> Vec<String> {
 }
 
 /// A name or message from outside may hold characters that move the cursor or break the line.
-fn printable(line: &str) -> String {
+pub(crate) fn printable(line: &str) -> String {
     line.trim_end().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -88,7 +88,7 @@ fn columns(text: &str) -> usize {
 }
 
 /// A text after its lead, broken between words; its further lines are indented by `hang`.
-fn paragraph(lead: &str, hang: usize, text: &str) -> Vec<String> {
+pub(crate) fn paragraph(lead: &str, hang: usize, text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = lead.to_owned();
     let mut begun = false;
@@ -162,7 +162,7 @@ fn refusal(reason: &Reason, most: &Most) -> Vec<String> {
 }
 
 /// A table, or, where it would be too wide, the numbers of each row with its words below.
-fn table(table: &Table, most: usize) -> Vec<String> {
+pub(crate) fn table(table: &Table, most: usize) -> Vec<String> {
     let mut out = vec![String::new()];
     out.extend(paragraph("", 2, &format!("{} ({})", table.title, table.note)));
     if table.rows.is_empty() {

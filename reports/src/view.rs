@@ -2,6 +2,15 @@
 //!
 //! Both renderings are made from these sections, so they cannot say different things.
 
+mod endings;
+mod setup;
+mod ways;
+
+pub(crate) use crate::compare::told::table as comparison;
+pub(crate) use endings::{outcomes, retries_by_cause, sorted_reasons, steps, throttling};
+pub(crate) use setup::{certificates, facts, generator_facts, ledger_facts, settings, shards, sums};
+pub(crate) use ways::{Cell, Matrix, Place, Tree, hubs, mark, matrix, matrix_table, tree};
+
 use crate::PhaseStats;
 use crate::record::{Check, GateResult, OutcomeKind, Record, VerdictKind};
 
@@ -60,6 +69,32 @@ pub(crate) fn verdict(record: &Record) -> &'static str {
     }
 }
 
+/// What the verdict means for who reads the figures.
+pub(crate) fn worth(record: &Record) -> &'static str {
+    match record.verdict.kind {
+        VerdictKind::Good => "Everything went as the scenario said it should; the figures stand.",
+        VerdictKind::GateFailed => "The figures stand, and they are not what the scenario asked for.",
+        VerdictKind::Invalid => "The sums do not add up: no figure here can be relied on.",
+        VerdictKind::GeneratorLimited => {
+            "The load generator was the limit: the figures say more about it than about the service."
+        }
+        VerdictKind::Interrupted => "The run was stopped early; this is what was measured until then.",
+    }
+}
+
+/// The exit status that the verdict stands for, and what it says.
+pub(crate) fn exit(record: &Record) -> (u8, &'static str) {
+    let nobody_answered = record.planned > 0 && record.outcomes.unreachable == record.planned;
+    match record.verdict.kind {
+        VerdictKind::GateFailed if nobody_answered => (4, "the target does not answer"),
+        VerdictKind::Good => (0, "it did what was asked"),
+        VerdictKind::GateFailed => (99, "a gate failed"),
+        VerdictKind::Invalid => (98, "the result is invalid, because sums do not add up"),
+        VerdictKind::GeneratorLimited => (98, "the result is invalid, because the generator was the limit"),
+        VerdictKind::Interrupted => (130, "interrupted"),
+    }
+}
+
 /// The verdict and what was run; of a run that a gate ended, which and when.
 pub(crate) fn headline(record: &Record) -> String {
     let ended = record.gates.iter().find_map(|gate| Some((gate.aborted_at?, &gate.gate)));
@@ -112,7 +147,7 @@ pub(crate) fn gates(record: &Record) -> Table {
     let mut gates: Vec<&GateResult> = record.gates.iter().collect();
     gates.sort_by_key(|gate| stands(gate));
     let row = |gate: &&GateResult| {
-        let shown = |value: f64| quantity(value, gate);
+        let shown = |value: f64| quantity(value, &gate.metric, &gate.unit);
         let result = match (gate.passed, gate.aborted_at) {
             (true, None) => "passed".to_owned(),
             (false, None) => "FAILED".to_owned(),
@@ -148,12 +183,12 @@ pub(crate) fn gates(record: &Record) -> Table {
     }
 }
 
-/// A number in the unit that a gate has.
-fn quantity(value: f64, gate: &GateResult) -> String {
-    match gate.unit.as_str() {
+/// The number of a metric in the unit that gates and comparisons name: `s`, `/s`, `count` or `share`.
+pub(crate) fn quantity(value: f64, metric: &str, unit: &str) -> String {
+    match unit {
         "s" => format!("{} ms", milliseconds((value.max(0.0) * 1_000_000.0).round() as u64)),
         // An arrival can cause many.
-        "share" if gate.metric == "retries.share" => format!("{value:.2} per arrival"),
+        "share" if metric == "retries.share" => format!("{value:.2} per arrival"),
         "share" => {
             let percent = format!("{:.3}", value * 100.0);
             format!("{} %", percent.trim_end_matches('0').trim_end_matches('.'))
@@ -467,7 +502,7 @@ pub(crate) mod tests {
 
     /// The record of a good demo, made by hand: 10,000 assigned and 6 refused.
     pub(crate) fn demo() -> Record {
-        let mint = |subject: &str| Issuer { subject: subject.to_owned(), count: 10_006 };
+        let mint = |subject: &str| Issuer { subject: subject.to_owned(), count: 10_006, not_after_utc: None };
         Record {
             schema: SCHEMA.to_owned(),
             scenario: ScenarioText {
@@ -509,7 +544,11 @@ pub(crate) mod tests {
                 Check::new("registers", 10_006, 10_006),
             ],
             verdict: Verdict { kind: VerdictKind::Good, reasons: vec![] },
-            certificates: Certificates { issuers: vec![mint("Line A")], key_types: vec![], chain_bytes: 900 },
+            certificates: Certificates {
+                issuers: vec![mint("Line A")],
+                chain_bytes: 900,
+                ..Certificates::default()
+            },
             ..Record::default()
         }
     }

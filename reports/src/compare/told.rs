@@ -1,0 +1,106 @@
+//! A comparison as a table, which every rendering shares, and as text for a terminal.
+
+use super::{Compared, Comparison, Judgement, Side};
+use crate::summary::{paragraph, printable, table as lines_of};
+use crate::view::{Table, counted, quantity};
+
+/// The longest name of a metric that leaves the numbers their room in 80 columns.
+const NAME: usize = 26;
+
+/// The metrics of both runs, what is worse first, then what is better.
+pub(crate) fn table(comparison: &Comparison) -> Table {
+    let mut rows: Vec<&Compared> = comparison.rows.iter().collect();
+    rows.sort_by_key(|row| match row.judgement {
+        Judgement::Worse => 0,
+        Judgement::Better => 1,
+        Judgement::Same => 2,
+        Judgement::Shown => 3,
+    });
+    Table {
+        title: "Comparison",
+        note: format!("{}; a change within its band is noise", verdict(comparison)),
+        head: vec!["metric", "judged", "baseline", "candidate", "change", "band"],
+        words: 2,
+        rows: rows.into_iter().map(cells).collect(),
+    }
+}
+
+/// What a comparison comes to, in words.
+fn verdict(comparison: &Comparison) -> String {
+    let count = |judgement| comparison.rows.iter().filter(|row| row.judgement == judgement).count();
+    let judged = comparison.rows.len() - count(Judgement::Shown);
+    let [worse, better] = [Judgement::Worse, Judgement::Better].map(count);
+    let of = counted(judged as u64, "judged metric");
+    let doubt = if comparison.doubtful { "; times and rates NOT JUDGED" } else { "" };
+    format!("of {of} {worse} worse, {better} better{doubt}")
+}
+
+fn cells(row: &Compared) -> Vec<String> {
+    let judged = match row.judgement {
+        Judgement::Worse => "WORSE",
+        Judgement::Better => "better",
+        Judgement::Same => "same",
+        Judgement::Shown => "-",
+    };
+    let change = row.change.map_or_else(|| "-".to_owned(), |change| format!("{:+.1} %", change * 100.0));
+    vec![
+        row.metric.clone(),
+        judged.to_owned(),
+        number(row, row.baseline),
+        number(row, row.candidate),
+        change,
+        band(row),
+    ]
+}
+
+/// A number of a row. What is tried again is per arrival, which its name says here.
+fn number(row: &Compared, value: f64) -> String {
+    match row.metric.as_str() {
+        "retries.share" => format!("{value:.2}"),
+        metric => quantity(value, metric, &row.unit),
+    }
+}
+
+/// The band of what was judged; of the number itself where there is nothing for it to be a part of.
+fn band(row: &Compared) -> String {
+    match row.judgement {
+        Judgement::Shown => "-".to_owned(),
+        _ if row.baseline == 0.0 => number(row, row.band),
+        _ => format!("{:.1} %", row.band * 100.0),
+    }
+}
+
+/// A comparison for a terminal, lines of at most 80 columns, each ending in a line feed.
+pub fn text(comparison: &Comparison) -> String {
+    let verdict = match (comparison.doubtful, comparison.regressed) {
+        (true, _) => "NOT TO BE RELIED ON",
+        (false, true) => "REGRESSION",
+        (false, false) => "NO REGRESSION",
+    };
+    let mut lines = paragraph("", 2, &format!("{verdict}: {}", self::verdict(comparison)));
+    let sides = [("baseline ", &comparison.baseline), ("candidate", &comparison.candidate)];
+    let runs = sides.iter().flat_map(|(word, runs)| runs.iter().map(move |run| (word, run)));
+    lines.extend(runs.flat_map(|(word, run)| paragraph(&format!("{word} "), 10, &named(run))));
+    lines.extend(comparison.warnings.iter().flat_map(|warning| paragraph("warning: ", 9, warning)));
+    let all = table(comparison);
+    let (short, long): (Vec<_>, Vec<_>) =
+        all.rows.into_iter().partition(|row| row.first().is_some_and(|name| name.chars().count() <= NAME));
+    let most = short.len().max(long.len());
+    lines.extend(lines_of(
+        &Table { rows: short, note: "a change within its band is noise".to_owned(), ..all },
+        most,
+    ));
+    if !long.is_empty() {
+        // Their names need lines of their own.
+        let head = vec!["metric", "judged", "baseline", "candidate", "change", "band"];
+        let note = "roll-up, gates and long names".to_owned();
+        lines.extend(lines_of(&Table { title: "More metrics", note, head, words: 2, rows: long }, most));
+    }
+    lines.iter().map(|line| format!("{}\n", printable(line))).collect()
+}
+
+fn named(run: &Side) -> String {
+    let Side { name, scenario, started_utc, program_version, verdict } = run;
+    let started = started_utc.get(..19).unwrap_or(started_utc);
+    format!("{name}: {scenario}, {verdict}, {started}, version {program_version}")
+}

@@ -1,0 +1,87 @@
+//! How arrivals ended, what was throttled and what was tried again.
+
+use super::block::{Block, Cause, Section, Sheet, Trail, cell, fitting, more};
+use crate::chart;
+use crate::record::{Reason, Record, Sample};
+use crate::view::{self, counted, grouped, sorted_reasons, steps};
+
+/// The most reasons on the page.
+const MOST_REASONS: usize = 40;
+/// The most that they come to, in bytes of HTML without marks.
+const MOST_BYTES: usize = 40_000;
+/// The most steps of one trail.
+const MOST_STEPS: usize = 24;
+
+/// Outcomes over time, one arrival of each, and why arrivals did not get what they wanted.
+pub(super) fn outcomes(record: &Record) -> Section {
+    let mut blocks: Vec<Block> = Block::chart(chart::outcomes(record)).into_iter().collect();
+    blocks.extend(Block::sheet(view::outcomes(record)));
+    if !record.samples.is_empty() {
+        blocks.push(Block::Heading("The first arrival of each outcome, step by step"));
+        blocks.push(Block::Samples(record.samples.iter().map(trail).collect()));
+    }
+    blocks.extend(reasons(record));
+    Section::or_why("outcomes", "Outcomes", blocks, "Nothing was planned, so nothing ended.")
+}
+
+fn trail(sample: &Sample) -> Trail {
+    Trail {
+        outcome: sample.outcome.as_str(),
+        registration_id: cell(&sample.registration_id),
+        steps: cut(&steps(sample)),
+    }
+}
+
+fn cut(steps: &[String]) -> Vec<String> {
+    let more = more(steps.len(), MOST_STEPS);
+    steps.iter().take(MOST_STEPS).map(|step| cell(step)).chain(more).collect()
+}
+
+fn reasons(record: &Record) -> Vec<Block> {
+    let reasons = sorted_reasons(record);
+    if reasons.is_empty() {
+        return Vec::new();
+    }
+    let mut shown: Vec<Cause> = reasons.iter().take(MOST_REASONS).map(|reason| cause(reason)).collect();
+    shown.truncate(fitting(&shown, MOST_BYTES, Cause::bytes));
+    let rest = reasons.get(shown.len()..).unwrap_or_default();
+    let arrivals = counted(rest.iter().map(|reason| reason.count).sum(), "arrival");
+    let more = (!rest.is_empty()).then(|| {
+        Block::Text(format!("And {} in run.json, for {arrivals}.", counted(rest.len() as u64, "more reason")))
+    });
+    [Block::Heading("Why, and what repairs it"), Block::Reasons(shown)].into_iter().chain(more).collect()
+}
+
+fn cause(reason: &Reason) -> Cause {
+    let phase = reason.phase.as_ref().map(|phase| format!(" at {phase}")).unwrap_or_default();
+    let code = reason.code.map(|code| format!("{code} ")).unwrap_or_default();
+    Cause {
+        count: grouped(reason.count),
+        what: cell(&format!("{}{phase}", reason.outcome.as_str())),
+        said: cell(&format!("{code}{}", reason.message)),
+        expected: reason.expected,
+        defect: reason.defect.as_deref().map(cell),
+        sample: cell(&reason.sample_registration_id),
+        explanation: cell(&reason.explanation),
+        repair: cell(&reason.repair),
+        trail: cut(&reason.trail),
+    }
+}
+
+/// What the service throttled, beside its quota.
+pub(super) fn throttling(record: &Record) -> Section {
+    let mut blocks: Vec<Block> = Block::chart(chart::throttling(record)).into_iter().collect();
+    let table = view::throttling(record);
+    match table.rows.is_empty() {
+        true => blocks.push(Block::text(&table.note)),
+        false => blocks.push(Block::Sheet(Sheet::of(table))),
+    }
+    Section::new("throttling", "Throttling", blocks)
+}
+
+/// What was tried again, by cause.
+pub(super) fn retries(record: &Record) -> Section {
+    let mut blocks: Vec<Block> = Block::chart(chart::retries(record)).into_iter().collect();
+    blocks.extend(Block::sheet(view::retries_by_cause(record)));
+    Section::or_why("retries", "Retries", blocks, "Nothing was tried again.")
+}

@@ -1,0 +1,202 @@
+//! What the run is worth, and who rolled up where.
+
+use super::block::{Block, Line, MOST_ROWS, Section, Sheet, clipped, more, sentence};
+use crate::chart;
+use crate::record::{Record, VerdictKind};
+use crate::view::{
+    self, Place, Tree, counted, exit, expected, findings, gates, generator, grouped, mark, matrix_table,
+    percent, throughput, totals, tree, worth,
+};
+
+/// The most ways of the roll-up on the page.
+const MOST_WAYS: usize = 80;
+/// The longest name in the roll-up, in bytes of HTML.
+const LONGEST_NAME: usize = 160;
+/// More groups than these do not stand side by side on a page.
+const MOST_GROUPS: usize = 8;
+
+/// The class of the verdict: whether the figures stand, and are what was asked for.
+pub(super) const fn tone(record: &Record) -> &'static str {
+    match record.verdict.kind {
+        VerdictKind::Good => "good",
+        VerdictKind::Interrupted | VerdictKind::GeneratorLimited => "warn",
+        VerdictKind::GateFailed | VerdictKind::Invalid => "bad",
+    }
+}
+
+/// What the run is worth and why, with its gates.
+pub(super) fn verdict(record: &Record) -> Section {
+    let (status, meaning) = exit(record);
+    let mut blocks = vec![Block::text(worth(record))];
+    blocks.extend(Block::list(&record.verdict.reasons));
+    blocks.extend([
+        Block::Lead(totals(record)),
+        Block::text(&expected(record)),
+        Block::Text(format!("{}.", throughput(record))),
+        Block::text(&format!("exit status {status}: {meaning}")),
+    ]);
+    let mut facts = findings(record);
+    facts.push(("generator", generator(record)));
+    blocks.extend(Block::facts(facts));
+    blocks.push(Block::sheet(gates(record)).unwrap_or_else(|| Block::text("The scenario has no gates.")));
+    Section::new("verdict", "Verdict", blocks)
+}
+
+/// The roll-up, from the roots to the hubs.
+pub(super) fn roll_up(record: &Record) -> Section {
+    let tree = tree(record, MOST_WAYS);
+    let sum = match tree.below.is_empty() {
+        true => "Nobody was assigned by way of a group, so nothing rolled up.".to_owned(),
+        false => format!(
+            "Root, intermediates, enrollment group, hub: {} rolled up, {}. A bar is the share of the plan.",
+            counted(tree.actual, "device"),
+            should(tree.expected)
+        ),
+    };
+    let lines = lines(&tree, record.planned);
+    let mut blocks = vec![Block::Text(sum)];
+    blocks.extend((!lines.is_empty()).then_some(Block::Tree(lines)));
+    Section::new("roll-up", "Roll-up", blocks)
+}
+
+fn should(expected: Option<u64>) -> String {
+    match expected {
+        Some(expected) => format!("{} expected", grouped(expected)),
+        None => "how many are expected is not told".to_owned(),
+    }
+}
+
+/// The roots and all below them, and then those that were not assigned, as items of nested lists.
+fn lines(tree: &Tree, planned: u64) -> Vec<Line> {
+    let mut lines = Vec::new();
+    tree.below.iter().for_each(|root| add(&mut lines, root, planned));
+    lines.extend((tree.more > 0).then(|| left_out(tree.more)));
+    let (expected, actual) = tree.not_assigned;
+    if actual > 0 || expected.is_some_and(|expected| expected > 0) {
+        let name = "not assigned".to_owned();
+        lines.push(Line { link: Some("outcomes"), ..line("", name, expected, actual, planned) });
+    }
+    lines
+}
+
+fn add(lines: &mut Vec<Line>, place: &Place, planned: u64) {
+    let name = clipped(&place.name, LONGEST_NAME);
+    let opens = !place.below.is_empty() || place.more > 0;
+    lines.push(Line { opens, ..line(place.kind, name, place.expected, place.actual, planned) });
+    place.below.iter().for_each(|below| add(lines, below, planned));
+    lines.extend((place.more > 0).then(|| left_out(place.more)));
+    if let Some(last) = lines.last_mut().filter(|_| opens) {
+        last.closes += 1;
+    }
+}
+
+fn line(kind: &'static str, name: String, expected: Option<u64>, actual: u64, planned: u64) -> Line {
+    let mark = mark(expected, actual);
+    let share = actual as f64 / planned.max(actual).max(1) as f64;
+    Line {
+        kind,
+        name,
+        counts: match expected {
+            Some(expected) => format!("{} of {} expected", grouped(actual), grouped(expected)),
+            None => format!("{}, {}", grouped(actual), should(None)),
+        },
+        mark,
+        differs: mark == "differs",
+        share: percent(share).replace(' ', ""),
+        link: None,
+        opens: false,
+        closes: 0,
+    }
+}
+
+fn left_out(count: u64) -> Line {
+    Line {
+        kind: "",
+        name: format!("and {} more in run.json", grouped(count)),
+        counts: String::new(),
+        mark: "",
+        differs: false,
+        share: String::new(),
+        link: None,
+        opens: false,
+        closes: 0,
+    }
+}
+
+/// Enrollment groups beside intermediates: side by side while they fit, and else below each other.
+pub(super) fn matrix(record: &Record) -> Section {
+    let matrix = view::matrix(record);
+    let table = matrix_table(record);
+    let sheet = match matrix.groups.len() {
+        0 => None,
+        1..=MOST_GROUPS => Some(Block::Sheet(side_by_side(&matrix, &table.note))),
+        _ => Block::sheet(table),
+    };
+    let why = "Nobody was assigned by way of a group, so there is nothing to put side by side.";
+    Section::or_why("matrix", "Groups and intermediates", sheet.into_iter().collect(), why)
+}
+
+fn side_by_side(matrix: &view::Matrix, note: &str) -> Sheet {
+    let shown = |cell: &Option<view::Cell>| match *cell {
+        None => "-".to_owned(),
+        Some((None, actual)) => grouped(actual),
+        Some((Some(expected), actual)) if expected == actual => grouped(actual),
+        Some((Some(expected), actual)) => format!("{} DIFFERS from {}", grouped(actual), grouped(expected)),
+    };
+    let row = |(issuer, cells): &(String, Vec<Option<view::Cell>>)| {
+        std::iter::once(clipped(issuer, LONGEST_NAME)).chain(cells.iter().map(shown)).collect()
+    };
+    let groups = matrix.groups.iter().map(|group| clipped(group, LONGEST_NAME));
+    Sheet {
+        title: "Devices of a group by CA".to_owned(),
+        note: sentence(note),
+        head: std::iter::once("root > intermediates".to_owned()).chain(groups).collect(),
+        words: 1,
+        rows: matrix.rows.iter().take(MOST_ROWS).map(row).collect(),
+        more: more(matrix.rows.len(), MOST_ROWS),
+    }
+}
+
+/// What each hub got, beside what the allocation policy leads one to expect.
+pub(super) fn hubs(record: &Record) -> Section {
+    let table = view::hubs(record);
+    let why = format!("{}.", table.note);
+    let mut blocks: Vec<Block> = Block::chart(chart::hubs(record)).into_iter().collect();
+    blocks.extend(Block::sheet(table));
+    Section::or_why("hubs", "Hubs and the allocation policy", blocks, &why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::tests::demo;
+
+    #[test]
+    fn every_list_of_the_roll_up_that_opens_closes() {
+        let mut record = demo();
+        let way = record.roll_up[0].clone();
+        record.roll_up = (0..150)
+            .map(|n| crate::RollUp {
+                hub: format!("hub-{n}"),
+                group: format!("g-{}", n / 50),
+                root: format!("R-{}", n / 75),
+                ..way.clone()
+            })
+            .collect();
+        let Section { blocks, .. } = roll_up(&record);
+        let lines = blocks.iter().find_map(|block| match block {
+            Block::Tree(lines) => Some(lines),
+            _ => None,
+        });
+        let lines = lines.expect("a tree");
+        let mut depth = 0;
+        for line in lines {
+            depth += usize::from(line.opens);
+            depth -= line.closes;
+        }
+        assert_eq!(depth, 0);
+        let hubs = lines.iter().filter(|line| line.kind == "hub").count();
+        let not_assigned = lines.last().map(|line| (line.counts.as_str(), line.link));
+        assert_eq!((hubs, not_assigned), (MOST_WAYS, Some(("6 of 6 expected", Some("outcomes")))));
+    }
+}
