@@ -2,22 +2,24 @@
 
 use crate::exit::Failure;
 use crate::gates;
-use crate::health::Health;
+use crate::health::{self, Health};
 use crate::journal::NOT_IN_IT;
 use crate::plan::{Devices, Expected, Fate, ShardOf};
 use crate::recorder::{Clocks, ReasonKey, Recorder, histogram, record as note};
 use hdrhistogram::Histogram;
 use reports::{
     Certificates, Check, Ended, EventDone, Expectations, Generator, Host, Issuer, KeyCount, Ledger,
-    OutcomeKind, PhaseStats, Reason, Record, RollUp, SCHEMA, ScenarioText, Second, Shard, Throughput,
-    TlsCount, Verdict, VerdictKind,
+    OutcomeKind, PhaseStats, Reason, Record, RollUp, SCHEMA, ScenarioText, Second, Setting, Shard,
+    Throughput, TlsCount, Verdict, VerdictKind,
 };
-use scenarios::{Gate, GeneratorLimit, Scenario, Unit};
+use scenarios::{Gate, GeneratorLimit, MockProfile, Scenario, Schedule, Target, Unit};
 use sim_device::Phase;
-use sim_dps::{LedgerSnapshot, RefusalTrace};
+use sim_dps::{LedgerSnapshot, Limits, RefusalTrace};
 use sim_identity::{Defect, DeviceIdentity};
 use std::collections::HashMap;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// What a run was, apart from what was measured.
 #[derive(Debug)]
@@ -30,12 +32,14 @@ pub struct Facts<'a> {
     pub text: ScenarioText,
     /// The scenario as checked.
     pub scenario: &'a Scenario,
+    /// Every value that it came to.
+    pub settings: &'a [Setting],
+    /// When its arrivals are due.
+    pub schedule: &'a Schedule,
     /// Which part of the run this is.
     pub shard: ShardOf,
     /// How many arrivals this part has.
     pub planned: u64,
-    /// How many the whole run has.
-    pub planned_by_all: u64,
     /// Who they were.
     pub devices: &'a Devices,
     /// One good device, to count what is presented.
@@ -50,8 +54,6 @@ pub struct Facts<'a> {
     pub group: Option<String>,
     /// Whether the service was the run's own embedded mock.
     pub embedded: bool,
-    /// How long it held answers on purpose.
-    pub holds: Vec<Duration>,
     /// What the operator did meanwhile.
     pub events: Vec<EventDone>,
     /// The most devices that stayed connected at a time.
@@ -82,7 +84,8 @@ pub struct Measured<'a> {
 pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Failure> {
     let (total, ledger) = (measured.total, measured.ledger);
     let wall = total.wall();
-    let expected = facts.devices.expected(facts.scenario, facts.shard, facts.admits, facts.planned_by_all);
+    let expected =
+        facts.devices.expected(facts.scenario, facts.shard, facts.admits, facts.schedule.planned());
     let sum = |count: fn(&Expected) -> u64| expected.iter().map(count).sum();
     let mut record = Record {
         schema: SCHEMA.to_owned(),
@@ -90,10 +93,12 @@ pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Fail
         command: facts.command.clone(),
         started_utc: facts.started_utc.clone(),
         scenario: facts.text.clone(),
+        settings: facts.settings.to_vec(),
         seed: facts.scenario.seed,
         shard: (facts.shard.count > 1)
             .then_some(Shard { index: facts.shard.index + 1, count: facts.shard.count }),
-        host: Host { cpus: crate::cli::cores() as u64, os: std::env::consts::OS.to_owned() },
+        shards: Vec::new(),
+        host: host(),
         notes: facts.notes.clone(),
         planned: facts.planned,
         started: total.started,
@@ -105,6 +110,7 @@ pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Fail
         minting_seconds: facts.minting.as_secs_f64(),
         outcomes: total.outcomes,
         reasons: reasons(facts, total, ledger),
+        samples: total.samples.values().cloned().collect(),
         retries: total.retries,
         held: facts.scenario.device.hold.map(|_| reports::Held { peak: facts.most_held, ..total.held }),
         tls: tls(total),
@@ -116,13 +122,16 @@ pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Fail
             service_time_unsuccessful: stats("service time, unsuccessful", &total.clocks.unsuccessful)?,
             lateness: stats("lateness", &total.clocks.lateness)?,
         },
-        holds: held_on_purpose(&facts.holds)?,
+        holds: None,
         throughput: Throughput::of(
             total.outcomes.count(OutcomeKind::Assigned) + total.outcomes.count(OutcomeKind::Connected),
             wall.as_secs_f64(),
         ),
-        per_second: measured.seconds.clone(),
+        per_second: with_plan(facts, &measured.seconds),
         roll_up: roll_up(facts, total, ledger, &expected),
+        // A mock of a run spreads devices as the service does by default, and its groups say nothing else.
+        allocation_policy: facts.embedded.then(|| "hashed".to_owned()),
+        quota_per_minute: quota(facts.scenario),
         expectations: Expectations {
             assigned: sum(|e| e.assigned + e.connected),
             refused: sum(|e| e.refused),
@@ -146,6 +155,42 @@ pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Fail
     record.notes.extend(waited(&record, facts.scenario));
     judge(&mut record, facts.scenario);
     Ok(record)
+}
+
+/// Seconds beside how many arrivals the schedule has in each, where arrivals come by the clock.
+fn with_plan(facts: &Facts<'_>, seconds: &[Second]) -> Vec<Second> {
+    let open = facts.schedule.is_open();
+    // Arrivals are numbered as they come due, so those before a moment are the first of all.
+    let before = |t: u64| {
+        let due = facts.schedule.due_before(Duration::from_secs(t));
+        facts.shard.arrivals(due, facts.scenario.fleet.devices)
+    };
+    let planned = |t: u64| open.then(|| before(t + 1).saturating_sub(before(t)));
+    seconds.iter().map(|second| Second { planned: planned(second.t), ..second.clone() }).collect()
+}
+
+/// Registrations a minute that the service is known to allow.
+fn quota(scenario: &Scenario) -> Option<u64> {
+    let per_minute = match &scenario.target {
+        Target::Service(service) => service.quota_per_minute,
+        Target::Mock(mock) if mock.profile == MockProfile::Azure => {
+            Limits::documented().registrations_per_minute
+        }
+        Target::Mock(_) => None,
+    };
+    per_minute.map(u64::from)
+}
+
+/// Where this runs.
+fn host() -> Host {
+    Host {
+        cpus: crate::cli::cores() as u64,
+        cpu_model: health::cpu_model().unwrap_or_default(),
+        memory_bytes: health::memory(),
+        os: std::env::consts::OS.to_owned(),
+        kernel: health::kernel().unwrap_or_default(),
+        build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+    }
 }
 
 /// Whether the load was held back by its own bound.
@@ -178,7 +223,11 @@ fn stats(name: &str, histogram: &Histogram<u64>) -> Result<PhaseStats, Failure> 
     PhaseStats::from_histogram(name, histogram).map_err(Failure::unexpected)
 }
 
-fn held_on_purpose(holds: &[Duration]) -> Result<Option<PhaseStats>, Failure> {
+/// How long a mock held answers on purpose, where it did.
+///
+/// # Errors
+/// When the histogram cannot be written.
+pub fn held_on_purpose(holds: &[Duration]) -> Result<Option<PhaseStats>, Failure> {
     let mut times = histogram();
     holds.iter().for_each(|&held| note(&mut times, held));
     (!times.is_empty()).then(|| stats("held by the mock", &times)).transpose()
@@ -324,22 +373,37 @@ fn nobody_came(facts: &Facts<'_>, ledger: &LedgerSnapshot, expected: &[Expected]
 
 fn certificates(facts: &Facts<'_>, expected: &[Expected]) -> Certificates {
     let Some(sample) = facts.sample else { return Certificates::default() };
-    let leaf = sample.chain.first().and_then(|der| sim_identity::Certificate::from_der(der.as_ref()).ok());
+    let presented: Vec<_> =
+        sample.chain.iter().map_while(|der| sim_identity::Certificate::from_der(der.as_ref()).ok()).collect();
+    let leaf = presented.first();
     let paths = facts.devices.paths();
     let by_factory = expected.iter().filter_map(|e| {
         let subject = paths.get(e.factory)?.path.last()?.clone();
-        Some(Issuer { subject, count: e.assigned + e.refused + e.open })
+        Some(Issuer { subject, count: e.assigned + e.refused + e.open, not_after_utc: None })
     });
     let issuers: Vec<_> = if paths.len() > 1 {
         by_factory.collect()
     } else {
-        leaf.map(|l| Issuer { subject: l.issuer(), count: facts.planned }).into_iter().collect()
+        let issuer = |leaf: &sim_identity::Certificate| Issuer {
+            subject: leaf.issuer(),
+            count: facts.planned,
+            not_after_utc: presented.get(1).map(ends),
+        };
+        leaf.map(issuer).into_iter().collect()
     };
     Certificates {
         issuers,
         key_types: vec![KeyCount { key: sample.key.algorithm().to_string(), count: facts.planned }],
         chain_bytes: sample.chain.iter().map(|c| c.len() as u64).sum(),
+        leaf_not_after_utc: leaf.map(ends),
     }
+}
+
+/// When a certificate ends, RFC 3339, UTC.
+fn ends(certificate: &sim_identity::Certificate) -> String {
+    // A certificate that was parsed ends at a moment that can be written.
+    let moment = OffsetDateTime::from_unix_timestamp(certificate.not_after());
+    moment.ok().and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 fn reasons(facts: &Facts<'_>, measured: &Recorder, ledger: Option<&LedgerSnapshot>) -> Vec<Reason> {

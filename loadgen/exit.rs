@@ -16,6 +16,8 @@ pub enum Exit {
     Refused = 3,
     /// The target does not answer, or a port cannot be had.
     Unreachable = 4,
+    /// A comparison found the candidate worse than its baseline by more than noise, and was asked to fail then.
+    Regression = 97,
     /// The sums do not add up, or the generator was the limit: the result is invalid.
     Invalid = 98,
     /// A gate failed.

@@ -67,6 +67,29 @@ fn run_queue_wait(schedstat: &str) -> Option<Duration> {
     schedstat.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
+/// What the processors call themselves (proc_cpuinfo(5)), where the system tells.
+pub fn cpu_model() -> Option<String> {
+    field(&std::fs::read_to_string("/proc/cpuinfo").ok()?, "model name").map(str::to_owned)
+}
+
+/// The memory of this machine (proc_meminfo(5)), in bytes, where the system tells.
+pub fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kilobytes: u64 = field(&text, "MemTotal")?.strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1_024)
+}
+
+/// The release of the kernel (proc_sys_kernel(5)), where the system tells.
+pub fn kernel() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned())
+}
+
+/// The value of the first line `name : value`.
+fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+}
+
 /// The most memory that this process ever had, in bytes, where the system tells.
 pub fn peak_memory() -> Option<u64> {
     high_water(&std::fs::read_to_string("/proc/self/status").ok()?)

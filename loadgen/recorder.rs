@@ -1,7 +1,7 @@
 //! What one shard measured. Recorders belong to one shard each and add up without loss.
 
 use hdrhistogram::Histogram;
-use reports::{OutcomeKind, Outcomes, Retries, Second};
+use reports::{OutcomeKind, Outcomes, PhaseTime, Retries, Sample, Second};
 use sim_device::{Attempt, Held, Outcome, Phase, Phases, TlsFacts};
 use sim_identity::Defect;
 use std::collections::{BTreeMap, HashMap};
@@ -144,6 +144,8 @@ pub struct Recorder {
     pub device_set: u128,
     /// What happened in each second since the start; what is in flight is filled in when shards are joined.
     pub seconds: BTreeMap<u64, Second>,
+    /// The first arrival of each outcome.
+    pub samples: BTreeMap<OutcomeKind, Sample>,
     /// When the last attempt ended.
     pub last_finish: Instant,
 }
@@ -169,6 +171,7 @@ impl Recorder {
             tls: HashMap::new(),
             device_set: 0,
             seconds: BTreeMap::new(),
+            samples: BTreeMap::new(),
             last_finish: start,
         }
     }
@@ -210,7 +213,9 @@ impl Recorder {
         if let Some(attempt) = ending.attempt {
             self.finish(ending, attempt);
         } else if matches!(ending.outcome, Outcome::Shed) {
-            self.second(ending.due).shed += 1;
+            let second = self.second(ending.due);
+            second.shed += 1;
+            second.ended(OutcomeKind::Shed);
         }
         self.unexpected += u64::from(!ending.expected);
         self.outcomes.add(kind(ending.outcome));
@@ -238,9 +243,9 @@ impl Recorder {
         self.clocks.note(&attempt.phases);
         let service = attempt.finished.saturating_duration_since(attempt.started);
         let success = is_success(ending.outcome);
+        let response = attempt.finished.saturating_duration_since(ending.due);
         if success {
             record(&mut self.clocks.service, service);
-            let response = attempt.finished.saturating_duration_since(ending.due);
             record(&mut self.clocks.response, response);
         } else {
             record(&mut self.clocks.unsuccessful, service);
@@ -256,6 +261,36 @@ impl Recorder {
         second.finished += 1;
         second.assigned += u64::from(success);
         second.refused += u64::from(!success);
+        second.ended(kind(ending.outcome));
+        if success {
+            second.responded(u64::try_from(response.as_micros()).unwrap_or(u64::MAX));
+        }
+        self.keep_sample(ending, attempt);
+    }
+
+    /// Keeps the first arrival of each outcome.
+    fn keep_sample(&mut self, ending: &Ending<'_>, attempt: &Attempt) {
+        let outcome = kind(ending.outcome);
+        if self.samples.contains_key(&outcome) {
+            return;
+        }
+        let start = self.start;
+        let seconds = |moment: Instant| moment.saturating_duration_since(start).as_secs_f64();
+        let phases = attempt.phases.each().map(|(phase, took)| PhaseTime {
+            phase: phase.as_str().to_owned(),
+            us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        });
+        let sample = Sample {
+            outcome,
+            registration_id: ending.id.to_owned(),
+            due_seconds: seconds(ending.due),
+            started_seconds: seconds(attempt.started),
+            finished_seconds: seconds(attempt.finished),
+            phases: phases.collect(),
+            retries: u64::from(attempt.retries.total()),
+            ending: in_words(ending),
+        };
+        self.samples.insert(outcome, sample);
     }
 
     /// Notes what attempts tried again up to a moment; they are not asked for it when they end.
@@ -267,7 +302,9 @@ impl Recorder {
         self.retries.server_error += u64::from(retries.server_error);
         self.retries.connection += u64::from(retries.connection);
         self.retries.timeout += u64::from(retries.timeout);
-        self.second(moment).retries += u64::from(retries.total());
+        let second = self.second(moment);
+        second.retries += u64::from(retries.total());
+        second.throttled += u64::from(retries.throttled);
     }
 
     /// Notes how many devices stay connected at a moment.
@@ -351,6 +388,13 @@ impl Recorder {
             mine.shed += second.shed;
             mine.held += second.held;
             mine.retries += second.retries;
+            mine.add_kinds(second);
+        }
+        for (outcome, sample) in &other.samples {
+            let earlier = |mine: &Sample| mine.finished_seconds <= sample.finished_seconds;
+            if !self.samples.get(outcome).is_some_and(earlier) {
+                self.samples.insert(*outcome, sample.clone());
+            }
         }
         self.retries = self.retries.plus(&other.retries);
         self.waited += other.waited;
@@ -404,6 +448,20 @@ pub const fn kind(outcome: &Outcome) -> OutcomeKind {
         Outcome::ProtocolError { .. } => OutcomeKind::ProtocolError,
         Outcome::Shed => OutcomeKind::Shed,
         Outcome::Interrupted => OutcomeKind::Interrupted,
+    }
+}
+
+/// How an arrival ended, in words.
+fn in_words(ending: &Ending<'_>) -> String {
+    match ending.outcome {
+        Outcome::Assigned(assignment) => format!("assigned to {}", assignment.hub),
+        Outcome::Connected => "connected".to_owned(),
+        _ => {
+            let ReasonKey { phase, code, message, .. } = reason(ending);
+            let at = phase.map_or_else(String::new, |phase| format!(" at {}", phase.as_str()));
+            let code = code.map_or_else(String::new, |code| format!("{code} "));
+            format!("{}{at}: {code}{message}", kind(ending.outcome).as_str())
+        }
     }
 }
 
@@ -498,6 +556,12 @@ mod tests {
         assert_eq!(joined.series(), whole.series());
         assert_eq!(joined.clocks.service, whole.clocks.service);
         assert_eq!(joined.device_set, whole.device_set);
+        assert_eq!(joined.samples, whole.samples);
+        let assigned = &whole.samples[&OutcomeKind::Assigned];
+        assert_eq!((assigned.registration_id.as_str(), assigned.ending.as_str()), ("dev-0", "assigned to h"));
+        let first = &whole.series()[0];
+        assert_eq!(first.outcomes.get(&OutcomeKind::Refused), Some(&1));
+        assert_eq!(first.response_buckets, [(reports::bucket_of(5_000), 1)]);
         assert_eq!(whole.series().iter().map(|s| s.in_flight).collect::<Vec<_>>(), [2, 1, 0]);
     }
 

@@ -1,5 +1,5 @@
-//! Sets the scene of a run on this machine: a mock, and an operator who uploads the CAs, proves possession and
-//! creates the groups, over the same REST calls as for Azure.
+//! Sets the scene of a run on this machine: a mock, and an operator who uploads the CAs, proves possession, or tries to
+//! without the key, and creates the groups, over the same REST calls as for Azure.
 
 use crate::exit::{Exit, Failure};
 use crate::plan::{self, Ca, Devices, FactoryCa};
@@ -7,13 +7,13 @@ use scenarios::{GroupOn, MockProfile, MockTarget, Scenario, Verification};
 use sim_dps::shell::JournalFault;
 use sim_dps::{Hub, Limits, Server, ServerConfig, SpawnError};
 use sim_identity::defect::{AddedGroup, AddedIndividual, TakenFor, World};
-use sim_identity::{Certificate, Defect, Issuer, Seed, pem};
-use sim_operator::{Endpoint, Operator};
+use sim_identity::{Certificate, Defect, Issuer, KeyAlgorithm, PrivateKey, Seed, pem};
+use sim_operator::{Endpoint, Operator, OperatorError};
 use sim_protocol::attestation::{
     AttestationMechanism, CertificatePair, CertificateSlot, EnrollmentGroup, IndividualEnrollment,
     ProvisioningStatus, X509Attestation,
 };
-use sim_protocol::resource::CertificateResponse;
+use sim_protocol::resource::{CertificateResponse, codes};
 use sim_protocol::{CaName, InvalidName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use time::OffsetDateTime;
 
 /// The CA of a fleet without factories, in the instance.
 const CA_NAME: &str = "factory-root";
+
+/// The same in the instance of somebody who saw the CA on the wire.
+const SNIFFED_CA_NAME: &str = "sniffed-ca";
 
 impl From<SpawnError> for Failure {
     fn from(error: SpawnError) -> Self {
@@ -167,10 +170,16 @@ impl Holdings {
             return Err(Failure::usage(fault)
                 .advise("Give the CA under [fleet.authority.files], or start `rollcall mock` and set it up with `rollcall ca` and `rollcall group`."));
         };
-        let name = CaName::new(CA_NAME).map_err(named)?;
-        let root = Root { called: plan::ONLY_ROOT.to_owned(), name, ca: roles.top.clone() };
-        let member = roles.member(mock.group_on).certificate().clone();
-        Ok(Holdings { roots: vec![root], groups: vec![(mock.group.to_string(), member)] })
+        let member = roles.member(mock.group_on);
+        let (name, ca) = match mock.verification {
+            // Devices present the CA that the group is on; what is above it need not be seen by anybody.
+            Verification::ForgedProof => (SNIFFED_CA_NAME, member),
+            _ => (CA_NAME, roles.top),
+        };
+        let name = CaName::new(name).map_err(named)?;
+        let root = Root { called: plan::ONLY_ROOT.to_owned(), name, ca: ca.clone() };
+        let group = (mock.group.to_string(), member.certificate().clone());
+        Ok(Holdings { roots: vec![root], groups: vec![group] })
     }
 
     /// Each root once, and a group for each factory on the CA that issues its leaves.
@@ -229,7 +238,7 @@ impl Scene<'_> {
         let name = CaName::new(name).map_err(named)?;
         let file = pem::encode("CERTIFICATE", der);
         // Where the scenario wants no verification nothing is verified, so that everybody is refused.
-        let vouched = verified && mock.verification != Verification::None;
+        let vouched = verified && mock.verification.succeeds();
         let uploaded = self.operator.upload(&name, file.as_bytes(), vouched).await?;
         self.show(&uploaded, "uploaded");
         Ok(())
@@ -270,13 +279,40 @@ impl Scene<'_> {
         let vouched = how == Verification::SelfAttested;
         let uploaded = self.operator.upload(name, file.as_bytes(), vouched).await?;
         self.show(&uploaded, "uploaded");
-        if how == Verification::ProofOfPossession {
-            let coded = self.operator.generate_code(name).await?;
-            let code = coded.properties.verification_code.clone().unwrap_or_default();
-            (self.tell)(format!("code      {code}"));
-            let proven = self.operator.answer_code(name, &coded, top, &self.seed, self.now).await?;
-            self.show(&proven, "possession proven: a certificate with that CN, signed with the CA's key");
+        match how {
+            Verification::ProofOfPossession => self.prove(name, top).await,
+            Verification::ForgedProof => self.forge(name, top).await,
+            Verification::SelfAttested | Verification::None => Ok(()),
         }
+    }
+
+    async fn code(&self, name: &CaName) -> Result<CertificateResponse, Failure> {
+        let coded = self.operator.generate_code(name).await?;
+        let code = coded.properties.verification_code.as_deref().unwrap_or_default();
+        (self.tell)(format!("code      {code}"));
+        Ok(coded)
+    }
+
+    async fn prove(&self, name: &CaName, top: &Issuer) -> Result<(), Failure> {
+        let coded = self.code(name).await?;
+        let proven = self.operator.answer_code(name, &coded, top, &self.seed, self.now).await?;
+        self.show(&proven, "possession proven: a certificate with that CN, signed with the CA's key");
+        Ok(())
+    }
+
+    /// Answers the code as somebody has to who does not hold the CA's key: with a certificate that another key signed.
+    async fn forge(&self, name: &CaName, ca: &Issuer) -> Result<(), Failure> {
+        let coded = self.code(name).await?;
+        let own = PrivateKey::derive(&self.seed, "stranger", 0, KeyAlgorithm::P256);
+        let forger = ca.impostor(own.map_err(Failure::unexpected)?);
+        let answered = self.operator.answer_code(name, &coded, &forger, &self.seed, self.now).await;
+        (self.tell)(format!("forgery   {}", refused_forgery(answered)?));
+        let left = self.operator.certificate(name).await?;
+        if left.properties.is_verified {
+            let fault = format!("the service refused a forged proof for `{name}`, and holds it for verified");
+            return Err(Failure::unexpected(fault));
+        }
+        self.show(&left, "nobody has shown to hold its key");
         Ok(())
     }
 
@@ -300,6 +336,25 @@ impl Scene<'_> {
         let state = if added.enabled { "enabled" } else { "disabled" };
         (self.tell)(format!("group     `{name}` on {}, {state}", members(added)));
         Ok(())
+    }
+}
+
+/// How the service refused a proof that was signed with another key than the CA's.
+///
+/// # Errors
+/// When it did not, or for another reason: then nothing was shown.
+fn refused_forgery(answered: Result<CertificateResponse, OperatorError>) -> Result<String, Failure> {
+    match answered {
+        Err(OperatorError::Refused { status, code: Some(code), message, .. })
+            if code == codes::POP_FAILED =>
+        {
+            Ok(format!("signed with another key, refused with status {status} ({code}): {message}"))
+        }
+        Err(other) => Err(other.into()),
+        Ok(taken) => Err(Failure::unexpected(format!(
+            "the service took a proof of possession of `{}` that was signed with another key",
+            taken.name
+        ))),
     }
 }
 
@@ -340,14 +395,22 @@ pub(crate) mod tests {
     use sim_dps::trace::TraceEvent;
     use sim_identity::DeviceIdentity;
     use std::path::Path;
+    use std::sync::Mutex;
 
     /// A scenario's devices, and the stage that is set for them.
     pub(crate) async fn staged(scenario: &Scenario) -> Result<(Devices, Stage), Failure> {
+        staged_aloud(scenario, &|_| {}).await
+    }
+
+    async fn staged_aloud(
+        scenario: &Scenario,
+        tell: &(dyn Fn(String) + Sync),
+    ) -> Result<(Devices, Stage), Failure> {
         let Target::Mock(mock) = &scenario.target else { panic!("a mock") };
         let now = crate::cli::now();
         let ca = Ca::prepare(scenario, Path::new(""), now)?;
         let devices = plan::devices(scenario, &ca, ShardOf::WHOLE, now)?;
-        let stage = set(scenario, mock, &ca, &devices, now, &|_| {}).await?;
+        let stage = set(scenario, mock, &ca, &devices, now, tell).await?;
         Ok((devices, stage))
     }
 
@@ -394,6 +457,70 @@ pub(crate) mod tests {
         assert_eq!((seen.verdict, seen.entry.as_deref()), ("accept", Some("line-x")));
         let ways = devices.paths();
         assert_eq!((ways.len(), ways[0].group.as_deref(), &ways[0].path), (1, Some("line-x"), &seen.path));
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_ca_and_not_its_key_uploads_it_in_vain() {
+        let target = "[target.mock]\nverification = \"forged-proof\"";
+        let plain = scenario(MINTED, target, &["svc-secondary-rollover"]);
+        for (scenario, uploaded) in [
+            (plain.clone(), vec![SNIFFED_CA_NAME, "svc-secondary-rollover"]),
+            (with_factories(plain), vec!["east", "line-c", "svc-secondary-rollover"]),
+        ] {
+            let told = Mutex::new(Vec::new());
+            let tell = |line: String| told.lock().expect("lines").push(line);
+            let (devices, stage) = staged_aloud(&scenario, &tell).await.expect("a stage");
+            let held = stage.operator().certificates().await.expect("a list");
+            assert!(held.iter().all(|ca| !ca.properties.is_verified), "{held:?}");
+            let mut names: Vec<_> = held.iter().map(|ca| &*ca.name).collect();
+            names.sort();
+            assert_eq!(names, uploaded);
+            let told = told.into_inner().expect("lines");
+            assert!(told.iter().any(|line| line.contains(codes::POP_FAILED)), "{told:?}");
+            for index in 0..scenario.fleet.factories.len().max(1) {
+                let seen = register(&stage, &devices.device(one_of(&devices, index)).expect("a device"));
+                assert_eq!(seen.verdict, "no-verified-ca");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_sniffed_is_the_ca_that_the_group_is_on() {
+        for on in ["intermediate", "root"] {
+            let target = format!("[target.mock]\nverification = \"forged-proof\"\ngroup_on = \"{on}\"");
+            let (devices, stage) = staged(&scenario(MINTED, &target, &[])).await.expect("a stage");
+            let name = stage.root(plan::ONLY_ROOT).expect("a root");
+            let uploaded = stage.operator().certificate(name).await.expect("uploaded").properties.subject;
+            let path = devices.paths().remove(0).path;
+            let [root, issuing] = &*path else { panic!("one intermediate: {path:?}") };
+            let meant = if on == "root" { root } else { issuing };
+            assert!(uploaded.contains(meant.as_str()), "{uploaded} on the {on}");
+        }
+    }
+
+    #[test]
+    fn a_forged_proof_that_is_taken_or_fails_otherwise_sets_no_stage() {
+        let taken = serde_json::json!({"name": "x", "etag": "e", "properties": {
+            "subject": "CN=X", "expiry": "", "thumbprint": "", "isVerified": true, "created": "", "updated": "",
+        }});
+        let taken: CertificateResponse = serde_json::from_value(taken).expect("an answer");
+        let refused = |code: &str| {
+            Err(OperatorError::Refused {
+                attempted: "verify".into(),
+                status: 400,
+                code: Some(code.into()),
+                message: String::new(),
+                retry_after: None,
+            })
+        };
+        for (answered, exit) in [
+            (refused(codes::POP_FAILED), None),
+            (refused(codes::POP_CODE_MISMATCH), Some(Exit::Refused)),
+            (refused(codes::THROTTLED), Some(Exit::Refused)),
+            (Ok(taken), Some(Exit::Unexpected)),
+        ] {
+            assert_eq!(refused_forgery(answered).err().map(|failure| failure.exit), exit);
+        }
     }
 
     #[tokio::test]

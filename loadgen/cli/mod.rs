@@ -3,9 +3,12 @@
 pub(crate) mod ca_key;
 pub mod calibrate;
 pub mod check;
+pub mod completions;
+pub mod config;
 pub mod demo;
 pub mod explain;
 pub(crate) mod figures;
+pub mod layers;
 pub mod live;
 pub mod merge;
 pub mod mint;
@@ -18,6 +21,7 @@ pub(crate) mod prose;
 pub mod register;
 pub mod report;
 pub mod run;
+pub mod scenario;
 pub mod secret;
 
 use crate::cli::ca_key::CaKey;
@@ -57,6 +61,8 @@ Examples:
       whether the device would be let in, and if not, why
   rollcall mock --trust-root mock.pem
       a provisioning service to try things on
+  rollcall scenario new scenario.toml
+      a load test of your own, which can be run as it is
   rollcall plan scenario.toml
       what a load test comes to, before it is run
   rollcall run scenario.toml --out results
@@ -97,6 +103,10 @@ pub enum Command {
     Enrollment(operator::EnrollmentArgs),
     /// List, show and delete registrations, at the mock or at Azure
     Registration(operator::RegistrationArgs),
+    /// Check scenario files, list and show the shipped ones, begin a new one
+    Scenario(scenario::ScenarioArgs),
+    /// Show where the values of scenarios come from
+    Config(config::ConfigArgs),
     /// Tell what a scenario comes to, without any network
     Plan(plan::PlanArgs),
     /// Run a load test and write its record
@@ -107,6 +117,10 @@ pub enum Command {
     Report(report::ReportArgs),
     /// Show that the meter reads known latencies back
     Calibrate(calibrate::CalibrateArgs),
+    /// Print what completes the command line in a shell
+    Completions(completions::CompletionsArgs),
+    /// Write man pages
+    Man(completions::ManArgs),
 }
 
 /// Does what the command line asks, says why if that fails, and returns how the program is to end.
@@ -147,11 +161,18 @@ async fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Group(args) => operator::group(args, output).await.map(|()| Exit::Good),
         Command::Enrollment(args) => operator::enrollment(args, output).await.map(|()| Exit::Good),
         Command::Registration(args) => operator::registration(args, output).await.map(|()| Exit::Good),
+        Command::Scenario(args) => scenario::run(&args, output),
+        Command::Config(args) => config::run(&args, output),
         Command::Plan(args) => plan::run(&args, output),
         Command::Run(args) => run::run(*args, output).await,
         Command::Merge(args) => merge::run(&args, output),
         Command::Report(args) => report::run(&args, output),
         Command::Calibrate(args) => calibrate::run(args, output).await,
+        Command::Completions(args) => {
+            completions::completions(&args, output);
+            Ok(Exit::Good)
+        }
+        Command::Man(args) => completions::man(&args, output).map(|()| Exit::Good),
     }
 }
 
@@ -198,6 +219,7 @@ fn exit_statuses() -> String {
         (Exit::Usage, "a flag, a file or a scenario that cannot be used"),
         (Exit::Refused, "the service refuses, or `check` says that it would"),
         (Exit::Unreachable, "the target does not answer, or a port cannot be had"),
+        (Exit::Regression, "worse than the baseline by more than noise, with --fail-on-regression"),
         (Exit::Invalid, "the sums do not add up, or the generator was the limit: the result is invalid"),
         (Exit::GateFailed, "a gate was not met, or devices fared otherwise than the scenario means"),
         (Exit::Interrupted, "interrupted; what was measured so far is written"),

@@ -4,7 +4,10 @@ mod document;
 mod plot;
 mod text;
 
+pub(crate) use text::whole_load;
+
 use super::is_this_machine;
+use super::layers::ValueArgs;
 use super::output::Output;
 use super::run::Script;
 use crate::exit::{Exit, Failure};
@@ -12,7 +15,7 @@ use crate::forecast::{self, Forecast, QUOTA_CAP, QuotaUse};
 use crate::plan::ShardOf;
 use clap::Args;
 use reports::ScenarioText;
-use scenarios::{Diagnostic, Diagnostics, Override, Place, Scenario, Schedule, ScheduleFault, Target};
+use scenarios::{Diagnostic, Place, Scenario, Schedule, ScheduleFault, Target};
 
 /// `rollcall plan`.
 #[derive(Args, Debug)]
@@ -25,9 +28,9 @@ pub struct PlanArgs {
     /// Scenario file, or the name of a shipped scenario
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
-    /// Replace a value of the scenario, for instance fleet.devices=500; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<Override>,
+    /// What is set besides the scenario.
+    #[command(flatten)]
+    pub values: ValueArgs,
     /// Plan part i of n
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub shard: ShardOf,
@@ -45,7 +48,7 @@ pub struct PlanArgs {
 /// Prints what the scenario comes to; fails like `run` would before it sends anything.
 pub fn run(args: &PlanArgs, output: Output) -> Result<Exit, Failure> {
     let output = Output { json: args.json, ..output };
-    let script = Script::load(&args.scenario, &args.set)?;
+    let script = Script::with_settings(&args.scenario, &args.values, output)?;
     let schedule = script.schedule()?;
     let scenario = &script.scenario;
     let forecast = Forecast::of(scenario, &schedule, args.shard);
@@ -86,42 +89,35 @@ fn descriptors_limit() -> Option<u64> {
 }
 
 /// Load and fleet that make no schedule, as a mistake of the scenario: with the line at which the load starts.
-pub fn schedule_fault(script: &Script, fault: &ScheduleFault) -> Failure {
-    let file = &script.text.file;
+pub(crate) fn misfit(script: &Script, fault: &ScheduleFault) -> Diagnostic {
     let help = match fault {
         ScheduleFault::TooFewDevices { .. } => "raise `fleet.devices` or `fleet.turns`, or let fewer arrive",
         ScheduleFault::Nobody => "give a stage a rate above 0, or devices",
     };
-    let Some(place) = load_place(file, &script.text.text) else {
-        return Failure::usage(format!("scenario {file} cannot be used: {fault}")).advise(sentence(help));
-    };
-    let diagnostic = Diagnostic { place, message: fault.to_string(), help: Some(help.to_owned()) };
-    Failure::usage(format!("scenario {file} cannot be used\n{}", Diagnostics(vec![diagnostic])))
+    let place = load_place(&script.text.file, &script.text.text);
+    Diagnostic { place, message: fault.to_string(), help: Some(help.to_owned()) }
 }
 
-/// Where the load section starts: its first header, or the first key that names it.
-fn load_place(file: &str, text: &str) -> Option<Place> {
-    let (at, line) = text.lines().enumerate().find(|(_, line)| is_load(line))?;
+/// Where the load section starts: its first header, or the first key that names it; the top of the file, if it does not
+/// stand in there.
+fn load_place(file: &str, text: &str) -> Place {
+    let mut lines = text.lines().enumerate();
+    let found = lines.clone().find(|(_, line)| is_load(line));
+    let (at, line) = found.or_else(|| lines.next()).unwrap_or_default();
     let indent = line.chars().take_while(|c| c.is_whitespace()).count();
     let meant = line.split('#').next().unwrap_or(line).trim();
-    Some(Place::Line {
+    Place::Line {
         file: file.to_owned(),
         line: at + 1,
         column: indent + 1,
         width: meant.chars().count().max(1),
         source_line: line.to_owned(),
-    })
+    }
 }
 
 fn is_load(line: &str) -> bool {
     let rest = line.trim_start().trim_start_matches('[').trim_start().strip_prefix("load");
     rest.is_some_and(|rest| rest.trim_start().starts_with([']', '.', '=']))
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
 }
 
 /// What a run asks of its target's quota; refuses what a target that is not this machine's is not to be sent unasked.
@@ -206,17 +202,17 @@ mod tests {
     #[test]
     fn a_load_that_makes_no_schedule_is_pointed_at() {
         for (text, expected) in [
-            ("name = \"x\"\n[fleet]\n\n  [load.open] # storm\n", Some((4, 3, 11))),
-            ("load.closed.in_flight = 5", Some((1, 1, 25))),
-            ("[[load.open.stage]]\n", Some((1, 1, 19))),
-            ("[ load . open ]", Some((1, 1, 15))),
-            ("[loads]\nloaded = 1\n", None),
+            ("name = \"x\"\n[fleet]\n\n  [load.open] # storm\n", (4, 3, 11)),
+            ("load.closed.in_flight = 5", (1, 1, 25)),
+            ("[[load.open.stage]]\n", (1, 1, 19)),
+            ("[ load . open ]", (1, 1, 15)),
+            ("[loads]\nloaded = 1\n", (1, 1, 7)),
+            ("", (1, 1, 1)),
         ] {
-            let found = load_place("x.toml", text).map(|place| match place {
-                Place::Line { line, column, width, .. } => (line, column, width),
-                Place::Set(_) => panic!("{text}"),
-            });
-            assert_eq!(found, expected, "{text}");
+            let Place::Line { line, column, width, .. } = load_place("x.toml", text) else {
+                panic!("{text}")
+            };
+            assert_eq!((line, column, width), expected, "{text}");
         }
     }
 

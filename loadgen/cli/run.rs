@@ -7,10 +7,14 @@ mod script;
 pub use conduct::{JOURNAL, Kept, conduct, rebuild};
 pub(crate) use conduct::{raise_descriptors, write, write_page};
 pub use script::Script;
+pub(crate) use script::{Written, shipped, unusable};
 
+use super::layers::ValueArgs;
 use super::live::Live;
 use super::output::Output;
 use super::plan;
+use super::report::compare::Baseline;
+use super::report::{Format, write_formats};
 use super::secret::{Secret, SecretParser};
 use crate::capacity::{self, Search};
 use crate::collector::Glance;
@@ -19,7 +23,7 @@ use crate::plan::ShardOf;
 use crate::telemetry::Metrics;
 use clap::Args;
 use reports::{Ended, OutcomeKind, Record, VerdictKind};
-use scenarios::{Load, Override, Scenario, Spacing, Stage, WhenFull};
+use scenarios::{Load, Scenario, Spacing, Stage, WhenFull};
 use sim_device::Sources;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +39,7 @@ use tokio::task::JoinSet;
 Examples:
   rollcall run smoke
   rollcall run scenario.toml --set fleet.devices=500 --out results
+  rollcall run scenario.toml --out today --baseline last-week --fail-on-regression
   rollcall run steady --find-capacity
   rollcall run scenario.toml --shard 1/2 --start-at 2030-01-01T12:00:00Z --out part-1
 
@@ -43,9 +48,9 @@ pub struct RunArgs {
     /// Scenario file, or the name of a shipped scenario
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
-    /// Replace a value of the scenario, for instance fleet.devices=500; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<Override>,
+    /// What is set besides the scenario.
+    #[command(flatten)]
+    pub values: ValueArgs,
     /// Play part i of n; the parts of one seed partition the fleet and its arrivals
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub shard: ShardOf,
@@ -93,6 +98,15 @@ pub struct RunArgs {
     /// File with the token of target.service.management; ROLLCALL_MANAGEMENT_TOKEN holds the token itself
     #[arg(long, value_name = "FILE", env = "ROLLCALL_MANAGEMENT_TOKEN", hide_env_values = true, value_parser = SecretParser)]
     pub management_token_file: Option<Secret>,
+    /// Write these forms beside run.html: md, junit, csv, summary-csv, svg, text
+    #[arg(long, value_name = "FORMAT", value_enum, value_delimiter = ',')]
+    pub format: Vec<Format>,
+    /// Compare with an earlier run of the same scenario: its directory, or its run.json
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["shard", "find_capacity"])]
+    pub baseline: Option<PathBuf>,
+    /// With --baseline: end with 97 if anything is worse by more than noise
+    #[arg(long, requires = "baseline")]
+    pub fail_on_regression: bool,
     /// Print the record as JSON
     #[arg(long)]
     pub json: bool,
@@ -139,10 +153,11 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     // Machines that read progress want nothing else on that stream.
     let quiet = output.quiet || args.progress == super::live::Form::Json;
     let output = Output { json: args.json, quiet };
-    let script = Script::load(&args.scenario, &args.set)?;
+    let script = Script::with_settings(&args.scenario, &args.values, output)?;
     let out =
         args.out.clone().unwrap_or_else(|| Path::new("rollcall-results").join(slug(&script.scenario.name)));
     let access = access(&args)?;
+    let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
     let schedule = script.schedule()?;
     if !args.find_capacity {
         plan::quota_check(&script.scenario, &schedule, args.live, args.over_quota)?;
@@ -186,9 +201,18 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     output.line(reports::summary(&record));
     output.json(&record);
     kept?;
+    let comparison = baseline.map(|baseline| baseline.against(&record)).transpose()?;
+    if let Some(comparison) = &comparison {
+        output.line(reports::comparison_text(comparison).trim_end());
+        conduct::write_page_with(&record, Some(comparison), &out)?;
+    }
+    write_formats(&record, comparison.as_ref(), &args.format, &out)?;
     output.talk(format_args!("Record: {}", out.join("run.json").display()));
     output.talk(format_args!("Page:   {}", out.join("run.html").display()));
-    Ok(exit_of(&record))
+    Ok(match (exit_of(&record), comparison.filter(|_| args.fail_on_regression)) {
+        (Exit::Good, Some(comparison)) => super::report::compare::exit_of(&comparison),
+        (exit, _) => exit,
+    })
 }
 
 fn access(args: &RunArgs) -> Result<Access, Failure> {
@@ -426,6 +450,11 @@ impl Script {
         // Who holds its connection would make every trial as long, and take the slots of others.
         scenario.device.hold = None;
         scenario.gates = capacity::gates_of(&scenario.gates, first_p99);
-        Ok(Script { scenario, text: self.text.clone(), base: self.base.clone() })
+        Ok(Script {
+            scenario,
+            text: self.text.clone(),
+            settings: self.settings.clone(),
+            base: self.base.clone(),
+        })
     }
 }

@@ -20,7 +20,7 @@ fn entry((exit, meaning, cause, repair): &Text) -> Entry {
     }
 }
 
-const TEXTS: [Text; 8] = [
+const TEXTS: [Text; 9] = [
     (Exit::Good, "Did what was asked; with `check`, every chain is accepted.", "", ""),
     (
         Exit::Unexpected,
@@ -46,6 +46,14 @@ const TEXTS: [Text; 8] = [
         "The target does not answer, or a port cannot be had.",
         "A wrong host, port or trust root; a service that is not running; a port that is taken.",
         "Check host, port and --trust-root.",
+    ),
+    (
+        Exit::Regression,
+        "With --fail-on-regression: the run is worse than its baseline by more than runs of the same differ by themselves.",
+        "A service, or a setting of it, that has become slower or lets other devices in; a machine that was busier than \
+         before.",
+        "Look at the metrics that are called worse; run both again and give the runs as repeats, which makes the bands \
+         those of this machine.",
     ),
     (
         Exit::Invalid,

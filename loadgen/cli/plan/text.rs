@@ -240,7 +240,8 @@ fn load(view: &View<'_>) -> String {
     format!("{}{part}", whole_load(&view.scenario.load))
 }
 
-fn whole_load(load: &Load) -> String {
+/// A load in words.
+pub(crate) fn whole_load(load: &Load) -> String {
     match load {
         Load::Closed { stairs } => {
             let stair = |stair: &scenarios::Stair| {

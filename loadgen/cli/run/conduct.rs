@@ -17,9 +17,10 @@ use crate::identities::{Identities, Wanted};
 use crate::journal::{self, Journal, JournalEnd};
 use crate::plan::{self, Ca, ShardOf};
 use indicatif::{ProgressBar, ProgressStyle};
-use reports::{Ended, EventDone, GateResult, Generator, OutcomeKind, Record};
+use reports::{Comparison, Ended, EventDone, GateResult, Generator, OutcomeKind, Record};
 use scenarios::{Scenario, Schedule, VerifyServer};
 use sim_device::ConnectFault;
+use sim_dps::LedgerSnapshot;
 use sim_protocol::timestamp;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -122,30 +123,14 @@ pub(super) async fn play(
     descriptors: (u64, u64),
 ) -> Result<Record, Failure> {
     let scenario = &script.scenario;
-    let moment = now();
-    let ca = Ca::prepare(scenario, &script.base, moment)?;
-    let devices = Arc::new(plan::devices(scenario, &ca, shard, moment)?);
-    let scene = Scene::open(script, &ca, &devices, access, show.narrate).await?;
-    refuse_misfits(&scene, access)?;
-    let wanted = Wanted {
-        shard,
-        devices: scenario.fleet.devices,
-        arrivals: schedule.planned(),
-        workers: engine::workers(
-            shard.arrivals(schedule.planned(), scenario.fleet.devices),
-            schedule.most_slots(),
-            cores(),
-        ),
-    };
-    let (identities, minting) = mint(&devices, wanted, show)?;
+    let SetUp { devices, scene, identities, minting, workers } =
+        set_up(script, &schedule, shard, access, show).await?;
     let before = scene.ledger().await?;
     let started = start_moment(access.start_at, show).await?;
-    let started_utc = timestamp::ticks(started);
     let planned = shard.arrivals(schedule.planned(), scenario.fleet.devices);
-    let planned_by_all = schedule.planned();
     let header = journal::Header {
         command: std::env::args().collect(),
-        started_utc: started_utc.clone(),
+        started_utc: timestamp::ticks(started),
         scenario: script.text.clone(),
         base: script.base.clone(),
         shard: (shard.index, shard.count),
@@ -171,106 +156,183 @@ pub(super) async fn play(
         stop: Stop::default(),
         started: watch::Sender::new(None),
     });
-    let performed = perform(&run, wanted.workers, &scene, show).await?;
+    let performed = perform(&run, workers, &scene, show).await?;
     let step = clock_step(&performed);
-    let most_held = Progress::value(&run.progress.most_held);
     let run = Arc::into_inner(run).ok_or_else(|| Failure::unexpected("a worker outlived the run"))?;
-    let kept = run.journal.map(Journal::finish);
-    let mut notes = notes(scenario, &run.identities, planned);
-    notes.extend(kept.as_ref().and_then(journal_note));
-    // Whatever became of the service, what was measured is written.
-    let after = Scene::ledger_of(&scene.witness).await;
-    let lost = after
-        .as_ref()
-        .err()
-        .map(|failure| format!("the service's ledger could not be read after the run: {failure}"));
-    notes.extend(lost.clone());
-    let ledger = after.ok().flatten().zip(before).map(|(after, before)| after.since(&before));
-    let embedded = matches!(scene.witness, Witness::Embedded(_));
-    let others = shard.count > 1 && !embedded;
-    let ledger = ledger.filter(|_| !others);
-    if others {
-        notes.push("The service's ledger is left out: it counts what other shards did, too.".to_owned());
+    let seen = Seen::of(&scene, before, shard).await;
+    let mut record =
+        Played { script, scene: &scene, workers, header, run, performed, minting, step, seen }.account()?;
+    if let Witness::Embedded(stage) = scene.witness {
+        record.holds = account::held_on_purpose(&stage.mock.instance().holds())?;
+        stage.mock.shutdown().await;
     }
-    notes.extend(ledger.as_ref().filter(|l| l.faults > 0).map(|l| {
-        format!(
-            "The mock did {} faults on purpose; {} answers never arrived because of them.",
-            l.faults, l.lost_answers
-        )
-    }));
-    let (total, seconds, samples) = performed.collected;
-    let JournalEnd { lost: journal_lost, fault: journal_fault, .. } = kept.unwrap_or_default();
-    let health = health::judge(
-        &HealthFacts {
+    Ok(record)
+}
+
+/// What is there before the first device comes.
+struct SetUp {
+    devices: Arc<plan::Devices>,
+    scene: Scene,
+    identities: Identities,
+    /// How long minting took.
+    minting: Duration,
+    /// Threads that make the load.
+    workers: usize,
+}
+
+async fn set_up(
+    script: &Script,
+    schedule: &Schedule,
+    shard: ShardOf,
+    access: &Access,
+    show: &Show<'_>,
+) -> Result<SetUp, Failure> {
+    let (scenario, moment) = (&script.scenario, now());
+    let ca = Ca::prepare(scenario, &script.base, moment)?;
+    let devices = Arc::new(plan::devices(scenario, &ca, shard, moment)?);
+    let scene = Scene::open(script, &ca, &devices, access, show.narrate).await?;
+    refuse_misfits(&scene, access)?;
+    let planned = shard.arrivals(schedule.planned(), scenario.fleet.devices);
+    let workers = engine::workers(planned, schedule.most_slots(), cores());
+    let wanted = Wanted { shard, devices: scenario.fleet.devices, arrivals: schedule.planned(), workers };
+    let (identities, minting) = mint(&devices, wanted, show)?;
+    Ok(SetUp { devices, scene, identities, minting, workers })
+}
+
+/// What the service says that it saw of this run.
+struct Seen {
+    ledger: Option<LedgerSnapshot>,
+    /// Why it could not be asked after the run.
+    lost: Option<String>,
+    /// What a reader should know of it.
+    notes: Vec<String>,
+}
+
+impl Seen {
+    async fn of(scene: &Scene, before: Option<LedgerSnapshot>, shard: ShardOf) -> Self {
+        // Whatever became of the service, what was measured is written.
+        let (after, lost) = match Scene::ledger_of(&scene.witness).await {
+            Ok(after) => (after, None),
+            Err(failure) => {
+                (None, Some(format!("the service's ledger could not be read after the run: {failure}")))
+            }
+        };
+        let mut notes: Vec<String> = lost.iter().cloned().collect();
+        let others = shard.count > 1 && !matches!(scene.witness, Witness::Embedded(_));
+        if others {
+            notes.push("The service's ledger is left out: it counts what other shards did, too.".to_owned());
+        }
+        let ledger = after.zip(before).map(|(after, before)| after.since(&before)).filter(|_| !others);
+        notes.extend(ledger.as_ref().filter(|l| l.faults > 0).map(|l| {
+            format!(
+                "The mock did {} faults on purpose; {} answers never arrived because of them.",
+                l.faults, l.lost_answers
+            )
+        }));
+        Seen { ledger, lost, notes }
+    }
+}
+
+/// A run that is over, and has yet to be accounted for.
+struct Played<'a> {
+    script: &'a Script,
+    scene: &'a Scene,
+    workers: usize,
+    header: journal::Header,
+    run: Run,
+    performed: Performed,
+    /// Before the run.
+    minting: Duration,
+    /// By how many milliseconds the clock was set meanwhile.
+    step: i64,
+    seen: Seen,
+}
+
+impl Played<'_> {
+    fn account(mut self) -> Result<Record, Failure> {
+        let scenario = &self.script.scenario;
+        let kept = self.run.journal.take().map(Journal::finish);
+        let mut notes = notes(scenario, &self.run.identities, self.header.planned);
+        notes.extend(kept.as_ref().and_then(journal_note));
+        notes.append(&mut self.seen.notes);
+        let kept = kept.unwrap_or_default();
+        let (total, seconds, samples) = &self.performed.collected;
+        let health = health::judge(&self.health_facts(&kept), total, samples);
+        let generator = self.generator(&kept);
+        let facts = Facts {
+            command: self.header.command,
+            started_utc: self.header.started_utc,
+            text: self.script.text.clone(),
+            scenario,
+            settings: &self.script.settings,
+            schedule: &self.run.schedule,
+            shard: self.run.shard,
+            planned: self.header.planned,
+            devices: &self.run.devices,
+            sample: self.run.identities.sample(),
+            minting: self.minting + self.run.identities.meanwhile(),
+            ended: self.performed.ended,
+            admits: self.scene.admits,
+            group: self.scene.group.clone(),
+            embedded: matches!(self.scene.witness, Witness::Embedded(_)),
+            events: self.performed.events,
+            most_held: Progress::value(&self.run.progress.most_held),
+            notes,
+            generator,
+        };
+        let measured =
+            Measured { total, seconds: seconds.clone(), health, ledger: self.seen.ledger.as_ref() };
+        let mut record = account::record(&facts, &measured)?;
+        if let Some((gate, at)) = &self.performed.aborted_by {
+            account::ended_by(&mut record, scenario, gate, *at);
+        }
+        if let Some(why) = self.seen.lost {
+            account::without_ledger(&mut record, why);
+        }
+        Ok(record)
+    }
+
+    /// What the verdict on the generator needs to know besides the times.
+    fn health_facts<'k>(&self, kept: &'k JournalEnd) -> HealthFacts<'k> {
+        let (scenario, total) = (&self.script.scenario, &self.performed.collected.0);
+        HealthFacts {
             open: scenario.load.is_open(),
-            embedded,
+            embedded: matches!(self.scene.witness, Witness::Embedded(_)),
             local: match &scenario.target {
                 scenarios::Target::Mock(_) => true,
                 scenarios::Target::Service(service) => is_this_machine(&service.host),
             },
             lateness: scenario.limits.lateness,
-            burst: run.schedule.largest_burst().div_ceil(shard.count.max(1)),
-            journal_lost,
-            journal_fault: journal_fault.as_deref(),
-            clock_step_ms: step,
-            workers: wanted.workers,
-            no_port: faults(&total, ConnectFault::NoSourcePort),
-            no_descriptor: faults(&total, ConnectFault::NoDescriptor),
-            descriptors,
-            source_addresses: header.source_addresses,
-        },
-        &total,
-        &samples,
-    );
-    let cpu: Duration = samples.iter().map(|sample| sample.times.cpu).sum();
-    let facts = Facts {
-        command: header.command,
-        started_utc,
-        text: script.text.clone(),
-        scenario,
-        shard,
-        planned,
-        planned_by_all,
-        devices: &run.devices,
-        sample: run.identities.sample(),
-        minting: minting + run.identities.meanwhile(),
-        ended: performed.ended,
-        admits: scene.admits,
-        group: scene.group,
-        embedded,
-        holds: match &scene.witness {
-            Witness::Embedded(stage) => stage.mock.instance().holds(),
-            _ => Vec::new(),
-        },
-        events: performed.events,
-        most_held,
-        notes,
-        generator: Generator {
+            burst: self.run.schedule.largest_burst().div_ceil(self.run.shard.count.max(1)),
+            journal_lost: kept.lost,
+            journal_fault: kept.fault.as_deref(),
+            clock_step_ms: self.step,
+            workers: self.workers,
+            no_port: faults(total, ConnectFault::NoSourcePort),
+            no_descriptor: faults(total, ConnectFault::NoDescriptor),
+            descriptors: self.header.descriptors,
+            source_addresses: self.header.source_addresses,
+        }
+    }
+
+    /// What the generator needed.
+    fn generator(&self, kept: &JournalEnd) -> Generator {
+        let (total, _, samples) = &self.performed.collected;
+        let cpu: Duration = samples.iter().map(|sample| sample.times.cpu).sum();
+        Generator {
             cpu_seconds_client: Some(cpu.as_secs_f64()),
-            workers: wanted.workers as u64,
+            workers: self.workers as u64,
             waited_for_slot: total.waited,
             waited_for_slot_max_us: u64::try_from(total.waited_longest.as_micros()).unwrap_or(u64::MAX),
             peak_memory_bytes: health::peak_memory(),
-            source_addresses: header.source_addresses,
-            journal_lost,
-            clock_step_ms: step,
-            descriptors_needed: descriptors.0,
-            descriptors_limit: descriptors.1,
+            source_addresses: self.header.source_addresses,
+            journal_lost: kept.lost,
+            clock_step_ms: self.step,
+            descriptors_needed: self.header.descriptors.0,
+            descriptors_limit: self.header.descriptors.1,
             ..Generator::default()
-        },
-    };
-    let measured = Measured { total: &total, seconds, health, ledger: ledger.as_ref() };
-    let mut record = account::record(&facts, &measured)?;
-    if let Some((gate, at)) = &performed.aborted_by {
-        account::ended_by(&mut record, scenario, gate, *at);
+        }
     }
-    if let Some(why) = lost {
-        account::without_ledger(&mut record, why);
-    }
-    if let Witness::Embedded(stage) = scene.witness {
-        stage.mock.shutdown().await;
-    }
-    Ok(record)
 }
 
 /// The record of a run of which only the journal is left.
@@ -317,9 +379,10 @@ pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
         started_utc: header.started_utc,
         text: header.scenario,
         scenario,
+        settings: &script.settings,
+        schedule: &schedule,
         shard,
         planned: header.planned,
-        planned_by_all: schedule.planned(),
         devices: &devices,
         sample: None,
         minting: Duration::try_from_secs_f64(header.minting_seconds).unwrap_or_default(),
@@ -327,7 +390,6 @@ pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
         admits: header.admits,
         group: header.group,
         embedded: false,
-        holds: Vec::new(),
         events: Vec::new(),
         most_held: 0,
         notes,
@@ -460,7 +522,16 @@ pub(crate) fn write(record: &Record, out: &Path) -> Result<(), Failure> {
 
 /// Writes `run.html`.
 pub(crate) fn write_page(record: &Record, out: &Path) -> Result<(), Failure> {
-    let page = reports::page(record).map_err(Failure::unexpected)?;
+    write_page_with(record, None, out)
+}
+
+/// Writes `run.html`, beside the comparison with a baseline.
+pub(crate) fn write_page_with(
+    record: &Record,
+    comparison: Option<&Comparison>,
+    out: &Path,
+) -> Result<(), Failure> {
+    let page = reports::page_with(record, comparison).map_err(Failure::unexpected)?;
     write_file(&out.join("run.html"), page.as_bytes(), false)
 }
 

@@ -8,7 +8,7 @@ use crate::plan::{Ca, Devices};
 use crate::stage::{self, Stage};
 use scenarios::{
     Flavour, Goal, KeyExchange, Resumption, Retry, Scenario, ServiceTarget, Talk, Target as ScenarioTarget,
-    Tls, Transport, Verification, VerifyServer,
+    Tls, Transport, VerifyServer,
 };
 use sim_device::{Group, Habits, Handshake, ServerChecks, Sources, Target, TlsVersions, Trust, base_config};
 use sim_dps::LedgerSnapshot;
@@ -57,7 +57,7 @@ impl Scene {
                 let place = Place { host: &host, name: &host, address: &address, id_scope };
                 Ok(Scene {
                     targets: targets(&script.scenario, &place, &trust, &access.sources)?,
-                    admits: mock.verification != Verification::None,
+                    admits: mock.verification.succeeds(),
                     group: Some(mock.group.to_string()),
                     witness: Witness::Embedded(Box::new(stage)),
                 })
