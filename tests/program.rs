@@ -9,6 +9,8 @@
 //! name in `ROLLCALL_TESTS_REQUIRE` it fails instead.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so by panicking")]
 
+#[path = "program/npm.rs"]
+mod npm;
 #[path = "program/openssl.rs"]
 mod openssl;
 #[path = "program/played.rs"]
@@ -20,10 +22,16 @@ mod world;
 mod bad_input;
 #[path = "program/behaviour.rs"]
 mod behaviour;
+#[path = "program/browser.rs"]
+mod browser;
 #[path = "program/capacity.rs"]
 mod capacity;
 #[path = "program/check.rs"]
 mod check;
+#[path = "program/compare.rs"]
+mod compare;
+#[path = "program/config.rs"]
+mod config;
 #[path = "program/contract.rs"]
 mod contract;
 #[path = "program/demo.rs"]
@@ -54,6 +62,8 @@ mod management;
 mod meter;
 #[path = "program/minted.rs"]
 mod minted;
+#[path = "program/mistakes.rs"]
+mod mistakes;
 #[path = "program/pkcs11.rs"]
 mod pkcs11;
 #[path = "program/planning.rs"]
@@ -64,8 +74,14 @@ mod possession;
 mod proofs;
 #[path = "program/refusals.rs"]
 mod refusals;
+#[path = "program/renderings.rs"]
+mod renderings;
 #[path = "program/roll_up.rs"]
 mod roll_up;
+#[path = "program/sample.rs"]
+mod sample;
+#[path = "program/scenario_command.rs"]
+mod scenario_command;
 #[path = "program/semantics.rs"]
 mod semantics;
 #[path = "program/shards.rs"]
@@ -74,5 +90,7 @@ mod shards;
 mod state;
 #[path = "program/stop.rs"]
 mod stop;
+#[path = "program/stories.rs"]
+mod stories;
 #[path = "program/transports.rs"]
 mod transports;

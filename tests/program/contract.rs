@@ -6,8 +6,8 @@ use crate::world::World;
 const CONTRACT: &[(&str, &str)] = &[
     (
         "",
-        "demo mint check explain mock ca group enrollment registration register plan run merge report calibrate --quiet \
-         --version",
+        "demo mint check explain mock ca group enrollment registration register plan run merge report calibrate scenario \
+         config completions man --quiet --version",
     ),
     ("demo", "--devices --out --quiet"),
     (
@@ -88,15 +88,31 @@ const CONTRACT: &[(&str, &str)] = &[
          junit --json --list --host --port --id-scope --transport --tls --timeout --live --endpoint --trust-root",
     ),
     ("explain", "--json codes diagnostics defects verdicts knobs faults exits"),
-    ("plan", "--set --shard --live --over-quota --json"),
+    ("plan", "--set --no-config --shard --live --over-quota --json"),
     (
         "run",
-        "--set --shard --start-at --out --no-journal --find-capacity --from --up-to --trial --source-address --live \
+        "--set --no-config --format --baseline --fail-on-regression --shard --start-at --out --no-journal --find-capacity --from --up-to --trial --source-address --live \
          --over-quota --progress auto view lines json none --metrics-port --management-token-file --json \
          ROLLCALL_MANAGEMENT_TOKEN",
     ),
     ("merge", "--out --force --json"),
-    ("report", "--out --devices csv jsonl --force --json"),
+    (
+        "report",
+        "compare --format text md junit csv summary-csv svg html json --chart --out --devices jsonl --force --json",
+    ),
+    (
+        "report compare",
+        "--baseline-repeat --candidate-repeat --fail-on-regression --other-scenario --threshold --format text md json html \
+         --out --json",
+    ),
+    ("scenario", "validate list show new schema"),
+    ("scenario validate", "--set --no-config --json"),
+    ("scenario list", "--json"),
+    ("scenario show", "--resolved"),
+    ("scenario new", "--from --minimal --schema --force"),
+    ("config show", "--set --no-config --origin --json"),
+    ("completions", "bash zsh fish elvish powershell"),
+    ("man", "--out"),
     ("calibrate", "--quick --out --json"),
 ];
 

@@ -45,7 +45,7 @@ impl<'w> Site<'w> {
 }
 
 /// What a command printed, or why it did not come to an end that can be used.
-fn output(mut command: Command) -> Result<String, String> {
+pub(crate) fn output(mut command: Command) -> Result<String, String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let found = Command::new(command.get_program()).arg("--version").output();
     found.map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;

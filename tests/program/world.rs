@@ -26,6 +26,9 @@ const READY: Duration = Duration::from_secs(30);
 const LOOKS: u32 = 1_500;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
+/// Where a test puts the user's file of settings; the developer's own means nothing in here.
+pub(crate) const CONFIG_HOME: &str = "config-home";
+
 /// Held by a test that reads times or fills the processors, so that no two of them disturb each other.
 static PROCESSORS: Mutex<()> = Mutex::new(());
 
@@ -120,6 +123,12 @@ impl World {
             "AZURE_FEDERATED_TOKEN_FILE",
         ] {
             command.env_remove(name);
+        }
+        command.env("XDG_CONFIG_HOME", self.path(CONFIG_HOME));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ROLLCALL_SET") {
+                command.env_remove(name);
+            }
         }
         match &*self.management_token.borrow() {
             Some(token) => command.env("ROLLCALL_MANAGEMENT_TOKEN", token),
