@@ -38,9 +38,9 @@ pub(crate) fn outcomes(record: &Record) -> Option<Drawing> {
         id: "outcomes",
         title: "Outcomes over time".to_owned(),
         note: format!(
-            "Arrivals by how they ended, stacked from 0; a bar is a {}{}. Those shed stand where they were due. The \
+            "Arrivals by how they ended, stacked from 0; a bar is {}{}. Those shed stand where they were due. The \
              legend has the sums.{elsewhere} Highest bar: {}.",
-            columns.length_in_words(),
+            columns.one_in_words(),
             columns.rest_in_words(),
             grouped(highest),
         ),
@@ -98,7 +98,38 @@ fn coarse(record: &Record) -> Vec<Layer<'static>> {
 
 /// Requests and connections made again.
 pub(crate) fn retries(record: &Record) -> Option<Drawing> {
-    let layers = vec![
+    let layers = if causes_are_known(record) { causes() } else { causeless() };
+    let layers = present(record, layers);
+    let stack = Stack { axis: "requests made again", layers: &layers };
+    let (columns, canvas, highest) = stack.draw(record)?;
+    let label = format!("Stacked bars of retries over time: {}.", stack.sums(record).join(", "));
+    Some(Drawing {
+        id: "retries",
+        title: "Retries".to_owned(),
+        note: format!(
+            "Requests and connections made again, stacked from 0; a bar is {}{}. The legend has the sums. Highest \
+             bar: {}.",
+            columns.one_in_words(),
+            columns.rest_in_words(),
+            grouped(highest),
+        ),
+        svg: canvas.finish(&label),
+        #[cfg(test)]
+        label,
+        table: stack.table(record, "Retries over time", "requests and connections made again")?,
+    })
+}
+
+/// Whether the seconds add up to the causes that the record has for the whole run. Those of older programs, and what is
+/// merged from them, have retries by second and not by cause.
+fn causes_are_known(record: &Record) -> bool {
+    let sum = |count: fn(&Second) -> u64| record.per_second.iter().map(count).sum::<u64>();
+    let sums = (sum(|second| second.retries), sum(|second| second.throttled));
+    sums == (record.retries.total(), record.retries.throttled)
+}
+
+fn causes() -> Vec<Layer<'static>> {
+    vec![
         Layer {
             name: "asked to come back later",
             style: style(OutcomeKind::Throttled),
@@ -109,26 +140,12 @@ pub(crate) fn retries(record: &Record) -> Option<Drawing> {
             style: style(OutcomeKind::Refused),
             count: Box::new(|second| second.retries.saturating_sub(second.throttled)),
         },
-    ];
-    let layers = present(record, layers);
-    let stack = Stack { axis: "requests made again", layers: &layers };
-    let (columns, canvas, highest) = stack.draw(record)?;
-    let label = format!("Stacked bars of retries over time: {}.", stack.sums(record).join(", "));
-    Some(Drawing {
-        id: "retries",
-        title: "Retries".to_owned(),
-        note: format!(
-            "Requests and connections made again, stacked from 0; a bar is a {}{}. The legend has the sums. Highest \
-             bar: {}.",
-            columns.length_in_words(),
-            columns.rest_in_words(),
-            grouped(highest),
-        ),
-        svg: canvas.finish(&label),
-        #[cfg(test)]
-        label,
-        table: stack.table(record, "Retries over time", "requests and connections made again")?,
-    })
+    ]
+}
+
+fn causeless() -> Vec<Layer<'static>> {
+    let style = style(OutcomeKind::Assigned);
+    vec![Layer { name: "retries", style, count: Box::new(|second| second.retries) }]
 }
 
 /// The layers that there is any of.
@@ -210,6 +227,7 @@ impl Stack<'_> {
 mod tests {
     use super::*;
     use crate::chart::tests::{bottom, paths};
+    use crate::record::Retries;
 
     /// The bars of a layer: from where to where, as shares of the plot.
     fn spans(svg: &str, class: &str) -> Vec<(f64, f64)> {
@@ -294,9 +312,29 @@ mod tests {
             Second { retries: 8, throttled: 6, ..Second::default() },
             Second { t: 1, ..Second::default() },
         ];
-        let drawing = retries(&Record { per_second: seconds, ..Record::default() }).expect("a drawing");
+        let causes = Retries { throttled: 6, timeout: 2, ..Retries::default() };
+        let record = Record { per_second: seconds, retries: causes, ..Record::default() };
+        let drawing = retries(&record).expect("a drawing");
         close(&spans(&drawing.svg, "stack s2 p6"), &[(0.0, 0.75)]);
         close(&spans(&drawing.svg, "stack s5 p3"), &[(0.75, 1.0)]);
         assert!(retries(&Record { per_second: vec![Second::default()], ..Record::default() }).is_none());
+    }
+
+    #[test]
+    fn retries_whose_seconds_do_not_know_their_causes_are_not_split() {
+        for (throttled, totals) in [(0, [6, 2]), (3, [6, 2]), (6, [6, 9])] {
+            let [asked, timeout] = totals;
+            let record = Record {
+                per_second: vec![Second { retries: 8, throttled, ..Second::default() }],
+                retries: Retries { throttled: asked, timeout, ..Retries::default() },
+                ..Record::default()
+            };
+            let drawing = retries(&record).expect("a drawing");
+            assert_eq!(
+                (drawing.table.head, drawing.table.rows),
+                (vec!["second", "retries"], vec![vec!["0 s".to_owned(), "8".to_owned()]])
+            );
+            close(&spans(&drawing.svg, "stack s1 p1"), &[(0.0, 1.0)]);
+        }
     }
 }

@@ -43,6 +43,15 @@ impl Style {
         format!("stack s{} p{}", self.colour, self.pattern)
     }
 
+    /// What is drawn first, so that all lines are seen where they are equal: wide ones, then thin ones, then the others.
+    pub(super) const fn layer(self) -> u8 {
+        match self.pattern {
+            6 => 0,
+            8 => 1,
+            _ => 2,
+        }
+    }
+
     /// The classes of its markers.
     pub(super) fn dots(self) -> String {
         format!("dots s{}", self.colour)
@@ -71,6 +80,8 @@ pub(super) enum Swatch {
     Dot(Style),
     /// A cell of this strength, from 1.
     Cell(usize),
+    /// A mark across a bar.
+    Tick,
 }
 
 /// An entry of a legend.
@@ -127,6 +138,7 @@ impl Canvas {
                 self.bars(style, SWATCH, &format!("M{} {}v-18", short(middle), short(y + 9.0)))
             }
             Swatch::Dot(style) => self.path(&style.dots(), &style.marker(middle, y)),
+            Swatch::Tick => self.tick(middle, y),
             Swatch::Cell(strength) => self.thick(&format!("cell h{strength}"), 14.0, &across),
         }
     }
@@ -204,6 +216,13 @@ impl Canvas {
     /// A ring around the highest point.
     pub(super) fn ring(&mut self, x: f64, y: f64) {
         self.path("ring", &format!("M{} {}a7 7 0 1 0 14 0a7 7 0 1 0-14 0z", short(x - 7.0), short(y)));
+    }
+
+    /// A mark across a bar that lies, seen on the bar and beside it.
+    pub(super) fn tick(&mut self, x: f64, y: f64) {
+        let mark = format!("M{} {}v20", short(x), short(y - 10.0));
+        self.path("halo", &mark);
+        self.path("tick", &mark);
     }
 
     /// Paths in units of their own: from the left bottom corner of the plot, `across` and `up` units to the whole of it.

@@ -79,7 +79,13 @@ impl<'r> Columns<'r> {
         }
     }
 
-    /// How long a column is: `second`, `5 seconds`, `6 minutes`.
+    /// What a column is: `a second`, `5 seconds`, `6 minutes`.
+    pub(super) fn one_in_words(&self) -> String {
+        let article = if self.step == 1 { "a " } else { "" };
+        format!("{article}{}", self.length_in_words())
+    }
+
+    /// How long a column is, after `per`: `second`, `5 seconds`, `6 minutes`.
     pub(super) fn length_in_words(&self) -> String {
         match self.step {
             1 => "second".to_owned(),
@@ -138,6 +144,21 @@ mod tests {
         assert_eq!(columns.highest(|s| s.response_us.map(|[p50, ..]| p50)), [Some(9), None, Some(1)]);
         assert_eq!(columns.sums(|s| s.started), [12, 0, 1]);
         assert_eq!([columns.name(0), columns.name(2)], ["0 to 1 s", "4 s"]);
+    }
+
+    #[test]
+    fn the_length_of_a_column_is_told_in_its_own_unit() {
+        for (seconds, one, length) in [
+            (60, "a second", "second"),
+            (1_800, "30 seconds", "30 seconds"),
+            (3_600, "60 seconds", "60 seconds"),
+            (7_200, "2 minutes", "2 minutes"),
+            (86_400 * 5, "2 hours", "2 hours"),
+        ] {
+            let record = run([0, seconds - 1].map(|t| Second { t, ..Second::default() }));
+            let columns = Columns::of(&record, 60).expect("seconds");
+            assert_eq!((columns.one_in_words().as_str(), columns.length_in_words().as_str()), (one, length));
+        }
     }
 
     #[test]

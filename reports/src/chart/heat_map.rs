@@ -42,12 +42,13 @@ pub(crate) fn heat_map(record: &Record) -> Option<Drawing> {
         id: "heat-map",
         title: "Heat map of response times".to_owned(),
         note: format!(
-            "Response times of those {}: a column is a {}{}, a cell {steps}, on a logarithmic axis that does not begin \
+            "Response times of those {}: a column is {}{}, a cell {steps}, on a logarithmic axis that does not begin \
              at 0. The more there are in a cell the stronger its colour, by the steps of the legend; empty cells are \
-             left blank. {peak}.",
+             left blank. Most in a cell: {}.",
             wanted(record),
-            columns.length_in_words(),
+            columns.one_in_words(),
             columns.rest_in_words(),
+            grouped(most),
         ),
         svg: canvas.finish(&label),
         #[cfg(test)]

@@ -61,11 +61,12 @@ svg.chart { display: block; width: 100%; min-width: 0; max-width: 56rem; height:
 @media (max-width: 640px) { .chart text { font-size: 20px; } }
 .chart path { fill: none; }
 .chart .grid { stroke: var(--line); } .chart .axis, .chart .whisker { stroke: var(--soft); }
+.chart .halo { stroke: var(--paper); stroke-width: 7; } .chart .tick { stroke: var(--ink); stroke-width: 3; }
 .chart .ring { stroke: var(--ink); stroke-width: 1.5; }
 .chart .line { stroke: currentColor; stroke-width: 2; stroke-linejoin: round; } .chart .dots { fill: currentColor; }
 .chart .stack { stroke: currentColor; } .chart .ground { stroke: currentColor; stroke-opacity: .3; }
 .chart .d2 { stroke-dasharray: 9 4; } .chart .d3 { stroke-dasharray: 2 3; } .chart .d4 { stroke-dasharray: 10 3 2 3; }
-.chart .d6 { stroke-width: 6; stroke-opacity: .45; }
+.chart .d6 { stroke-width: 6; stroke-opacity: .45; } .chart .d8 { stroke-width: 1; }
 .chart .p2 { stroke-dasharray: 8 2; } .chart .p3 { stroke-dasharray: 4 3; } .chart .p4 { stroke-dasharray: 2 4; }
 .chart .p5 { stroke-dasharray: 7 2 2 2; } .chart .p7 { stroke-dasharray: 4 3; } .chart .p8 { stroke-dasharray: 1 3; }
 .chart .p9 { stroke-dasharray: 1 3; } .chart .p10 { stroke-dasharray: 7 2 2 2; } .chart .p11 { stroke-dasharray: 2 9; }

@@ -5,7 +5,7 @@ use super::columns::Columns;
 use super::scale::{Scale, Tick, duration, moments, number};
 use super::{MOST_POINTS, MOST_ROWS, PLOT};
 use crate::drawing::Drawing;
-use crate::record::{OutcomeKind, Record, Second};
+use crate::record::{OutcomeKind, Record, Second, Throughput};
 use crate::view::{Table, decimal, grouped, milliseconds, wanted};
 
 /// Runs of no more columns than this show a marker at each point.
@@ -25,6 +25,8 @@ struct Lines<'l> {
     lines: &'l [Line],
     /// Whether values are times, in microseconds, on a logarithmic axis; if not, they are counts.
     times: bool,
+    /// Whether lines that never leave 0 say something and are drawn.
+    zeros: bool,
     /// A value that does not change, drawn from side to side.
     level: Option<(String, Style, f64)>,
 }
@@ -39,19 +41,17 @@ pub(crate) fn rates(record: &Record) -> Option<Drawing> {
         Line { name: "started", style: Style::new(2, 2), value: |second| Some(second.started) },
         Line { name: wanted(record), style: Style::new(3, 3), value: |second| Some(second.assigned) },
     ]);
-    let chart = Lines { axis: "arrivals a second", lines: &lines, times: false, level: None };
+    let chart = Lines { axis: "arrivals a second", lines: &lines, times: false, zeros: false, level: None };
     let (columns, canvas, peak) = chart.draw(record)?;
-    let means: Vec<_> = lines.iter().map(|line| mean(record, line, columns.seconds)).collect();
-    let label =
-        format!("Line chart of arrivals a second over time; peak {peak}. Means: {}.", means.join(", "));
+    let means = means(record, &lines);
+    let label = format!("Line chart of arrivals a second over time; peak {peak}.{means}");
     Some(Drawing {
         id: "rates",
         title: "Offered, started and achieved rate".to_owned(),
         note: format!(
-            "Arrivals a second; achieved are those {}; {}. Mean over all seconds: {}. Peak: {peak}.",
+            "Arrivals a second; achieved are those {}; {}.{means} Peak: {peak}.",
             wanted(record),
             columns.points_in_words(),
-            means.join(", "),
         ),
         svg: canvas.finish(&label),
         #[cfg(test)]
@@ -60,16 +60,24 @@ pub(crate) fn rates(record: &Record) -> Option<Drawing> {
     })
 }
 
-/// The mean of a line over so many seconds, named.
-fn mean(record: &Record, line: &Line, seconds: u64) -> String {
-    let sum: u64 = record.per_second.iter().filter_map(line.value).sum();
-    format!("{} {}", line.name, decimal(sum as f64 / seconds as f64))
+/// The mean of each line over the measured window, as throughput is; the last second of a run is rarely a whole one.
+/// Nothing where the window is not known.
+fn means(record: &Record, lines: &[Line]) -> String {
+    if record.wall_seconds <= 0.0 {
+        return String::new();
+    }
+    let mean = |line: &Line| {
+        let sum = record.per_second.iter().filter_map(line.value).sum();
+        format!("{} {}", line.name, decimal(Throughput::of(sum, record.wall_seconds).per_second))
+    };
+    let means: Vec<_> = lines.iter().map(mean).collect();
+    format!(" Mean over {} s: {}.", decimal(record.wall_seconds), means.join(", "))
 }
 
 /// Devices in flight at the end of each second.
 pub(crate) fn in_flight(record: &Record) -> Option<Drawing> {
     let lines = [Line { name: "in flight", style: Style::new(1, 1), value: |second| Some(second.in_flight) }];
-    let chart = Lines { axis: "devices", lines: &lines, times: false, level: None };
+    let chart = Lines { axis: "devices", lines: &lines, times: false, zeros: true, level: None };
     let (columns, canvas, peak) = chart.draw(record)?;
     let label = format!("Line chart of devices in flight over time; peak {peak}.");
     Some(Drawing {
@@ -86,14 +94,17 @@ pub(crate) fn in_flight(record: &Record) -> Option<Drawing> {
     })
 }
 
-/// Devices that stayed connected and those in flight, if any stayed.
+/// Devices that stayed connected and those in flight, where devices are to stay.
 pub(crate) fn held(record: &Record) -> Option<Drawing> {
-    record.per_second.iter().find(|second| second.held > 0)?;
+    let any = record.held.is_some_and(|held| held.devices > 0);
+    if !any && record.per_second.iter().all(|second| second.held == 0) {
+        return None;
+    }
     let lines = [
         Line { name: "stay connected", style: Style::new(1, 1), value: |second| Some(second.held) },
         Line { name: "in flight", style: Style::new(2, 2), value: |second| Some(second.in_flight) },
     ];
-    let chart = Lines { axis: "devices", lines: &lines, times: false, level: None };
+    let chart = Lines { axis: "devices", lines: &lines, times: false, zeros: true, level: None };
     let (columns, canvas, peak) = chart.draw(record)?;
     let label = format!("Line chart of devices that stayed connected and devices in flight; peak {peak}.");
     Some(Drawing {
@@ -112,7 +123,7 @@ pub(crate) fn held(record: &Record) -> Option<Drawing> {
 
 /// Percentiles of the times of those that ended in each second.
 pub(crate) fn percentiles(record: &Record) -> Option<Drawing> {
-    // The first is drawn wide and pale, and the others over it: both clocks are often the same.
+    // Both clocks are often the same, and so are a high percentile and the maximum: one is wide and pale, one is thin.
     let lines = [
         Line {
             name: "service p99",
@@ -136,11 +147,11 @@ pub(crate) fn percentiles(record: &Record) -> Option<Drawing> {
         },
         Line {
             name: "response max",
-            style: Style::new(4, 4),
+            style: Style::new(4, 8),
             value: |second| second.response_us.map(|times| times[3]),
         },
     ];
-    let chart = Lines { axis: "time, logarithmic", lines: &lines, times: true, level: None };
+    let chart = Lines { axis: "time, logarithmic", lines: &lines, times: true, zeros: false, level: None };
     let (columns, canvas, peak) = chart.draw(record)?;
     let label = format!(
         "Line chart of response time p50, p90, p99 and max and of service time p99 over time; peak {peak}."
@@ -174,7 +185,8 @@ pub(crate) fn throttling(record: &Record) -> Option<Drawing> {
     ];
     let quota = record.quota_per_minute.map(|quota| quota as f64 / 60.0);
     let level = quota.map(|quota| (format!("quota, {} a second", decimal(quota)), Style::new(5, 2), quota));
-    let chart = Lines { axis: "answers and devices a second", lines: &lines, times: false, level };
+    let chart =
+        Lines { axis: "answers and devices a second", lines: &lines, times: false, zeros: true, level };
     let (columns, canvas, peak) = chart.draw(record)?;
     let allowed = record.quota_per_minute.map_or_else(
         || "What the service allows is not known".to_owned(),
@@ -205,29 +217,34 @@ fn throttled_answers(second: &Second) -> Option<u64> {
 type Values = Vec<Option<u64>>;
 
 impl Lines<'_> {
-    /// The columns, the drawing, and its peak in words; nothing if every value is 0 or unknown.
+    /// The columns, the drawing, and its peak in words; nothing if every value is unknown, or 0 and that says nothing.
     fn draw<'r>(&self, record: &'r Record) -> Option<(Columns<'r>, Canvas, String)> {
         let columns = Columns::of(record, MOST_POINTS)?;
         let values: Vec<Values> = self.lines.iter().map(|line| columns.highest(line.value)).collect();
         let known = || values.iter().flatten().flatten().copied();
-        let highest = known().max().filter(|highest| *highest > 0)?;
+        let highest = known().max().filter(|highest| self.zeros || *highest > 0)?;
         let level = self.level.as_ref().map(|(_, _, level)| *level);
         let scale = match self.times {
             true => Scale::log(known().min()?, highest),
             false => Scale::linear(level.map_or(highest as f64, |level| level.max(highest as f64))),
         };
-        let (line, column) = place(&values, highest)?;
-        let peak = format!("{} ({}) at {}", self.shown(highest), self.lines[line].name, columns.name(column));
         let mut canvas =
             Canvas::new(self.axis, &format!("peak {}", self.shown(highest)), &self.legend(), PLOT);
         canvas.upright_axis(&scale.ticks(if self.times { duration } else { number }));
         time_axis(&mut canvas, &columns);
         self.draw_level(&mut canvas, &scale);
-        for (line, values) in self.lines.iter().zip(&values) {
+        let mut drawn: Vec<(&Line, &Values)> = self.lines.iter().zip(&values).collect();
+        drawn.sort_by_key(|(line, _)| line.style.layer());
+        for (line, values) in drawn {
             let points = places(&canvas, &columns, &scale, values);
             draw_line(&mut canvas, line.style, &points);
         }
-        canvas.ring(canvas.x(columns.middle(column)), canvas.y(scale.share(highest as f64)));
+        let mut peak = self.shown(highest);
+        if highest > 0 {
+            let (line, column) = place(&values, highest)?;
+            canvas.ring(canvas.x(columns.middle(column)), canvas.y(scale.share(highest as f64)));
+            peak.push_str(&format!(" ({}) at {}", self.lines[line].name, columns.name(column)));
+        }
         Some((columns, canvas, peak))
     }
 
@@ -313,6 +330,7 @@ mod tests {
     use super::*;
     use crate::chart::canvas::{LEFT, RIGHT};
     use crate::chart::tests::{bottom, busy, paths, places as read, run};
+    use crate::record::Held;
 
     /// The heights of a line's points as shares of the plot.
     fn shares(svg: &str, class: &str) -> Vec<f64> {
@@ -366,8 +384,50 @@ mod tests {
     }
 
     #[test]
+    fn seconds_that_all_end_with_nobody_are_a_line_at_0_with_its_table() {
+        let idle = of((0..3).map(|t| Second { t, assigned: 5, started: 5, ..Second::default() }).collect());
+        let asked = Record { held: Some(Held { devices: 9, ..Held::default() }), ..idle.clone() };
+        let allowed = Record {
+            quota_per_minute: Some(60),
+            ..of((0..3).map(|t| Second { t, ..Second::default() }).collect())
+        };
+        for (drawing, class) in [
+            (in_flight(&idle), "line s1 d1"),
+            (held(&asked), "line s1 d1"),
+            (throttling(&allowed), "line s2 d3"),
+        ] {
+            let drawing = drawing.expect("a drawing");
+            close(&shares(&drawing.svg, class), &[0.0; 3]);
+            assert!(paths(&drawing.svg, "ring").is_empty(), "{}", drawing.id);
+            assert!(drawing.table.rows.len() == 3 && drawing.table.rows.iter().all(|row| row[1] == "0"));
+        }
+        assert!(rates(&of(vec![Second::default()])).is_none());
+        assert!(in_flight(&Record::default()).is_none());
+    }
+
+    #[test]
+    fn means_are_over_the_measured_window_as_throughput_is() {
+        let seconds = (0..4).map(|t| Second { t, assigned: 25, offered: 30, ..Second::default() }).collect();
+        let record = Record { wall_seconds: 3.0, throughput: Throughput::of(100, 3.0), ..of(seconds) };
+        let note = rates(&record).expect("a drawing").note;
+        assert!(note.contains(&format!("assigned {}", decimal(record.throughput.per_second))), "{note}");
+        assert!(note.contains("offered 40.0"), "{note}");
+        let unknown = rates(&Record { wall_seconds: 0.0, ..record }).expect("a drawing").note;
+        assert!(!unknown.contains("Mean"), "{unknown}");
+    }
+
+    #[test]
+    fn a_maximum_and_the_percentile_that_equals_it_are_both_seen() {
+        let drawing = percentiles(&run(3)).expect("a drawing");
+        let at = |class: &str| drawing.svg.rfind(&format!("<path class=\"{class}\"")).expect("a line");
+        assert!(at("line s6 d6") < at("line s4 d8") && at("line s4 d8") < at("line s5 d3"));
+        assert_eq!(drawing.table.head[3..], ["response p90", "response p99", "response max"]);
+    }
+
+    #[test]
     fn a_point_of_many_seconds_is_the_highest_of_them() {
-        let record = of((0..1_440).map(|t| Second { t, offered: t % 2 * 7, ..Second::default() }).collect());
+        let seconds = (0..1_440).map(|t| Second { t, offered: t % 2 * 7, ..Second::default() }).collect();
+        let record = Record { wall_seconds: 1_440.0, ..of(seconds) };
         let drawing = rates(&record).expect("a drawing");
         close(&shares(&drawing.svg, "line s1 d1"), &[1.0; 144]);
         assert!(drawing.note.contains("offered 3.5"), "{}", drawing.note);

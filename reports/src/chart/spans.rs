@@ -1,12 +1,11 @@
 //! Bars that lie: where an attempt spends its time, and how many devices each hub got.
 
-use super::canvas::{Anchor, Canvas, Key, LEFT, LETTER, LINE, RIGHT, Style, Swatch, WIDTH, cut, short};
+use super::canvas::{Anchor, Canvas, Key, LEFT, LETTER, LINE, Style, Swatch, WIDTH, cut, short};
 use super::scale::{Scale, duration, number};
 use crate::PhaseStats;
 use crate::drawing::Drawing;
 use crate::record::Record;
-use crate::view::{Table, counted, decimal, grouped, milliseconds, percent};
-use std::collections::BTreeMap;
+use crate::view::{HubCount, Table, counted, even_share, grouped, hub_counts, milliseconds, percent};
 
 /// The height of a row: a line of text, and the bar below it.
 const ROW: f64 = 48.0;
@@ -32,7 +31,7 @@ pub(crate) fn waterfall(record: &Record) -> Option<Drawing> {
         Canvas::new("time in an attempt", &peak, &waterfall_legend(whole), ROW * phases.len() as f64);
     upright_grid(&mut canvas, &scale);
     if let Some(whole) = whole {
-        upright_line(&mut canvas, &scale, WHOLE, whole as f64);
+        upright_line(&mut canvas, &scale, WHOLE, whole as f64, phases.len());
     }
     for (at, (phase, start)) in phases.iter().zip(&starts).enumerate() {
         draw_phase(&mut canvas, &scale, at, phase, *start);
@@ -103,28 +102,28 @@ fn phase_table(phases: &[&PhaseStats], starts: &[u64]) -> Table {
     }
 }
 
-/// Assigned devices by hub, beside the even share where the service hashes them.
+/// A bar: one hub, or those for which there is no room.
+struct Hub {
+    name: String,
+    devices: u64,
+    even: Option<f64>,
+}
+
+/// Assigned devices by hub, each beside its even share where the service hashes devices.
 pub(crate) fn hubs(record: &Record) -> Option<Drawing> {
     let hubs = by_hub(record);
-    let total: u64 = hubs.iter().map(|(_, devices)| devices).sum();
-    let most = hubs.iter().map(|(_, devices)| *devices).max().filter(|most| *most > 0)?;
-    let hashed = record.allocation_policy.as_deref() == Some("hashed");
-    let even = hashed.then(|| total as f64 / hubs.len() as f64);
+    let total: u64 = hubs.iter().map(|hub| hub.devices).sum();
+    let most = hubs.first()?.devices;
     let shown = shown_hubs(&hubs);
-    let longest = shown.iter().map(|(_, devices)| *devices).max()?;
-    let scale = Scale::linear(even.unwrap_or_default().max(longest as f64));
-    let legend: Vec<Key> = even
-        .map(|even| (Swatch::Line(WHOLE), format!("even share, {}", decimal(even))))
-        .into_iter()
-        .collect();
+    let longest = shown.iter().flat_map(|hub| [Some(hub.devices as f64), hub.even]).flatten();
+    let scale = Scale::linear(longest.reduce(f64::max)?);
+    let hashed = shown.iter().any(|hub| hub.even.is_some());
+    let legend: Vec<Key> = hashed.then(|| (Swatch::Tick, "even share".to_owned())).into_iter().collect();
     let peak = format!("peak {}", grouped(most));
     let mut canvas = Canvas::new("devices assigned", &peak, &legend, ROW * shown.len() as f64);
     upright_grid(&mut canvas, &scale);
-    for (at, (hub, devices)) in shown.iter().enumerate() {
-        draw_hub(&mut canvas, &scale, at, hub, (*devices, total));
-    }
-    if let Some(even) = even {
-        upright_line(&mut canvas, &scale, WHOLE, even);
+    for (at, hub) in shown.iter().enumerate() {
+        draw_hub(&mut canvas, &scale, at, hub, total);
     }
     canvas.level_axis(&scale.ticks(number), "devices");
     let policy = record.allocation_policy.as_deref().unwrap_or("not known");
@@ -135,57 +134,69 @@ pub(crate) fn hubs(record: &Record) -> Option<Drawing> {
         note: format!(
             "{} by the hub they were assigned to; allocation policy: {policy}.{} Peak: {}.",
             counted(total, "device"),
-            even.map_or_else(String::new, |even| format!(" An even share would be {}.", decimal(even))),
+            even_in_words(&hubs),
             grouped(most),
         ),
         svg: canvas.finish(&label),
         #[cfg(test)]
         label,
-        table: hub_table(&shown, total),
+        table: hub_table(&shown, total, hashed),
     })
 }
 
-/// Devices by hub, those with most first; ways that lead to no hub left out.
-fn by_hub(record: &Record) -> Vec<(String, u64)> {
-    let mut hubs: BTreeMap<&str, u64> = BTreeMap::new();
-    for way in record.roll_up.iter().filter(|way| !way.hub.is_empty()) {
-        *hubs.entry(&way.hub).or_default() += way.actual;
+/// What an even share is, where one is expected.
+fn even_in_words(hubs: &[HubCount<'_>]) -> String {
+    let Some(first) = hubs.first().filter(|hub| hub.even.is_some()) else { return String::new() };
+    let share = even_share(first.even);
+    match hubs.iter().all(|hub| even_share(hub.even) == share) {
+        true => format!(" An even share is {share}."),
+        false => " An even share is that of each group over the hubs that it uses.".to_owned(),
     }
-    let mut hubs: Vec<_> = hubs.into_iter().map(|(hub, devices)| (hub.to_owned(), devices)).collect();
-    hubs.sort_by_key(|(_, devices)| std::cmp::Reverse(*devices));
+}
+
+/// What each hub got, those with most first.
+fn by_hub(record: &Record) -> Vec<HubCount<'_>> {
+    let mut hubs = hub_counts(record);
+    hubs.sort_by_key(|hub| std::cmp::Reverse(hub.devices));
     hubs
 }
 
 /// As many as there is room for, the others as one.
-fn shown_hubs(hubs: &[(String, u64)]) -> Vec<(String, u64)> {
-    if hubs.len() <= MOST_HUBS {
-        return hubs.to_vec();
-    }
-    let (first, others) = hubs.split_at(MOST_HUBS - 1);
-    let sum = others.iter().map(|(_, devices)| devices).sum();
-    let name = format!("{} others together", grouped(others.len() as u64));
-    first.iter().cloned().chain([(name, sum)]).collect()
+fn shown_hubs(hubs: &[HubCount<'_>]) -> Vec<Hub> {
+    let fit = if hubs.len() > MOST_HUBS { MOST_HUBS - 1 } else { hubs.len() };
+    let (first, others) = hubs.split_at(fit);
+    let one = |hub: &HubCount<'_>| Hub { name: hub.hub.to_owned(), devices: hub.devices, even: hub.even };
+    let rest = (!others.is_empty()).then(|| Hub {
+        name: format!("{} others together", grouped(others.len() as u64)),
+        devices: others.iter().map(|hub| hub.devices).sum(),
+        even: others.iter().map(|hub| hub.even).sum(),
+    });
+    first.iter().map(one).chain(rest).collect()
 }
 
-fn draw_hub(canvas: &mut Canvas, scale: &Scale, at: usize, hub: &str, (devices, total): (u64, u64)) {
-    let share = percent(devices as f64 / total as f64);
-    let number = format!(": {} ({share})", grouped(devices));
+fn draw_hub(canvas: &mut Canvas, scale: &Scale, at: usize, hub: &Hub, total: u64) {
+    let share = percent(hub.devices as f64 / total as f64);
+    let number = format!(": {} ({share})", grouped(hub.devices));
     let room = WIDTH - LEFT - LETTER * number.len() as f64;
-    let y = row_text(canvas, at, &format!("{}{number}", cut(hub, room)));
-    let end = canvas.x(scale.share(devices as f64));
-    if devices > 0 {
-        canvas.bars(P50, BAR, &format!("M{LEFT} {}H{}", short(y), short(end.max(LEFT + 1.0))));
+    let y = row_text(canvas, at, &format!("{}{number}", cut(&hub.name, room)));
+    let end = canvas.x(scale.share(hub.devices as f64));
+    canvas.bars(P50, BAR, &format!("M{LEFT} {}H{}", short(y), short(end.max(LEFT + 1.0))));
+    if let Some(even) = hub.even {
+        canvas.tick(canvas.x(scale.share(even)), y);
     }
 }
 
-fn hub_table(hubs: &[(String, u64)], total: u64) -> Table {
-    let row = |(hub, devices): &(String, u64)| {
-        vec![hub.clone(), grouped(*devices), percent(*devices as f64 / total as f64)]
+fn hub_table(hubs: &[Hub], total: u64, hashed: bool) -> Table {
+    let row = |hub: &Hub| {
+        let share = percent(hub.devices as f64 / total as f64);
+        let even = hashed.then(|| even_share(hub.even));
+        [hub.name.clone(), grouped(hub.devices), share].into_iter().chain(even).collect()
     };
+    let head = ["hub", "devices", "share"].into_iter().chain(hashed.then_some("even share"));
     Table {
         title: "Hub distribution",
         note: "devices assigned".to_owned(),
-        head: vec!["hub", "devices", "share"],
+        head: head.collect(),
         words: 1,
         rows: hubs.iter().map(row).collect(),
     }
@@ -206,16 +217,21 @@ fn upright_grid(canvas: &mut Canvas, scale: &Scale) {
     canvas.path("grid", &grid);
 }
 
-/// A line up and down at a value.
-fn upright_line(canvas: &mut Canvas, scale: &Scale, style: Style, value: f64) {
-    let x = short(canvas.x(scale.share(value)).min(RIGHT));
-    let path = format!("M{x} {}V{}", short(canvas.top), short(canvas.bottom));
+/// A line up and down at a value, beside the bars of so many rows and not through their texts.
+fn upright_line(canvas: &mut Canvas, scale: &Scale, style: Style, value: f64, rows: usize) {
+    let x = short(canvas.x(scale.share(value)));
+    let beside = |row: usize| {
+        let top = canvas.top + ROW * row as f64;
+        format!("M{x} {}V{}", short(top + LINE - 3.0), short(top + ROW))
+    };
+    let path: String = (0..rows).map(beside).collect();
     canvas.path(&style.line(), &path);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chart::canvas::RIGHT;
     use crate::chart::tests::{paths, places};
     use crate::record::{Clocks, RollUp};
     use crate::view::tests::demo;
@@ -294,15 +310,61 @@ mod tests {
         record.roll_up = vec![way("west", 20), way("east", 50), way("", 7), way("west", 60), way("north", 0)];
         let drawing = hubs(&record).expect("a drawing");
         close(&bars(&drawing.svg), &[(0.0, 1.0), (0.0, 0.625)]);
-        assert!(paths(&drawing.svg, "line s2 d2").is_empty());
-        assert_eq!(
-            drawing.table.rows,
-            [["west", "80", "61.5 %"], ["east", "50", "38.5 %"], ["north", "0", "0.0 %"]]
-        );
+        assert!(ticks(&drawing.svg).is_empty());
+        assert_eq!(drawing.table.rows, [["west", "80", "61.5 %"], ["east", "50", "38.5 %"]]);
         record.allocation_policy = Some("hashed".to_owned());
         let drawing = hubs(&record).expect("a drawing");
-        let even = places(paths(&drawing.svg, "line s2 d2")[1].split('V').next().expect("a place"))[0].0;
-        assert!((even - (LEFT + (RIGHT - LEFT) * 130.0 / 3.0 / 80.0)).abs() < 0.1, "{even}");
+        let even: Vec<_> = ticks(&drawing.svg).into_iter().map(|share| (share, 0.0)).collect();
+        close(&even, &[(65.0 / 80.0, 0.0); 2]);
+        assert_eq!(drawing.table.rows[0], ["west", "80", "61.5 %", "65"]);
+    }
+
+    /// The marks of even shares, as shares of the plot.
+    fn ticks(svg: &str) -> Vec<f64> {
+        let share =
+            |path: &&str| (places(path.split('v').next().unwrap_or_default())[0].0 - LEFT) / (RIGHT - LEFT);
+        // The first is the swatch of the legend.
+        paths(svg, "tick").iter().skip(1).map(share).collect()
+    }
+
+    #[test]
+    fn hubs_of_different_groups_have_the_even_shares_of_the_table_beside_them() {
+        let way = |group: &str, hub: &str, actual| RollUp { group: group.to_owned(), ..way(hub, actual) };
+        let mut record = demo();
+        record.allocation_policy = Some("hashed".to_owned());
+        record.roll_up =
+            vec![way("a", "h1", 600), way("b", "h1", 90), way("b", "h2", 110), way("c", "(none)", 0)];
+        let drawing = hubs(&record).expect("a drawing");
+        let even: Vec<_> = ticks(&drawing.svg).into_iter().map(|share| (share, 0.0)).collect();
+        close(&even, &[(1.0, 0.0), (1.0 / 7.0, 0.0)]);
+        let told = |table: &Table| table.rows.iter().map(|row| row[3].clone()).collect::<Vec<_>>();
+        assert_eq!(told(&drawing.table), ["700", "100"]);
+        assert_eq!(told(&drawing.table), told(&crate::view::hubs(&record)));
+    }
+
+    #[test]
+    fn the_median_of_whole_attempts_stays_clear_of_the_texts_of_rows() {
+        let drawing = waterfall(&demo()).expect("a drawing");
+        let at_left = format!("<text x=\"{LEFT}\" y=\"");
+        // The axis has texts there too, which stand in the middle of their place.
+        let of_row = |text: &&str| text.split('>').next().is_some_and(|tag| !tag.contains("text-anchor"));
+        let texts: Vec<f64> = drawing.svg.split(&at_left).skip(1).filter(of_row).map(number_at).collect();
+        let spans: Vec<(f64, f64)> =
+            paths(&drawing.svg, "line s2 d2")[1].split('M').skip(1).map(upright).collect();
+        assert!(!spans.is_empty() && spans.len() == texts.len(), "{spans:?} {texts:?}");
+        let reaches = |(from, to): &(f64, f64), y: &f64| *from < y + 4.0 && *to > y - 13.0;
+        assert!(!spans.iter().any(|span| texts.iter().any(|y| reaches(span, y))), "{spans:?} {texts:?}");
+    }
+
+    /// The number that a text begins with.
+    fn number_at(text: &str) -> f64 {
+        text.split('"').next().and_then(|y| y.parse().ok()).expect("a number")
+    }
+
+    /// From where to where an upright line goes.
+    fn upright(path: &str) -> (f64, f64) {
+        let (from, to) = path.split_once(' ').and_then(|(_, rest)| rest.split_once('V')).expect("a line");
+        (from.parse().expect("a number"), to.parse().expect("a number"))
     }
 
     #[test]
