@@ -18,7 +18,7 @@ use crate::exit::Failure;
 use crate::recorder::Recorder;
 pub use reader::Line;
 use reader::{Entry, walk};
-use reports::ScenarioText;
+use reports::{ScenarioText, Setting};
 use serde::{Deserialize, Serialize};
 use sim_device::Outcome;
 use std::fs::File;
@@ -54,6 +54,8 @@ pub struct Header {
     pub started_utc: String,
     /// What is run.
     pub scenario: ScenarioText,
+    /// Every value that the scenario came to, and where that is from; none in journals of earlier programs.
+    pub settings: Vec<Setting>,
     /// What the scenario's paths are relative to.
     pub base: PathBuf,
     /// Which part of the run this is, from 0, and of how many.
@@ -434,10 +436,16 @@ mod tests {
         }
     }
 
+    fn setting() -> Setting {
+        let [key, value, origin] = ["fleet.devices", "500", "rollcall.toml:3"].map(str::to_owned);
+        Setting { key, value, origin }
+    }
+
     /// A journal of two workers in `dir`, and what they recorded.
     fn journal_of(dir: &Path, arrivals: u64, flush_every: u64) -> (PathBuf, Recorder, JournalEnd) {
         let path = dir.join("run.journal");
-        let header = Header { planned: arrivals, shard: (1, 3), ..Header::default() };
+        let header =
+            Header { planned: arrivals, shard: (1, 3), settings: vec![setting()], ..Header::default() };
         let journal = Journal::create(&path, &header).expect("a journal");
         let start = sim_device::now();
         let mut recorder = Recorder::new(start);
@@ -486,6 +494,21 @@ mod tests {
         assert_eq!(mine.phases, theirs.phases);
         assert_eq!((&mine.service, &mine.response), (&theirs.service, &theirs.response));
         assert_eq!((&mine.unsuccessful, &mine.lateness), (&theirs.unsuccessful, &theirs.lateness));
+    }
+
+    #[test]
+    fn what_was_set_is_in_the_header_but_for_journals_of_earlier_programs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, ..) = journal_of(dir.path(), 5, 5);
+        let header = read(&path).expect("a journal").header;
+        assert_eq!(header.settings, [setting()]);
+        let mut earlier = serde_json::to_value(&header).expect("JSON");
+        earlier.as_object_mut().and_then(|header| header.remove("settings")).expect("settings");
+        let text = serde_json::to_vec(&earlier).expect("JSON");
+        let mut start = [MAGIC.as_slice(), &VERSION.to_le_bytes(), &[0; FRAME], &text].concat();
+        frame(&mut start[MAGIC.len() + 4..]);
+        fs::write(&path, start).expect("written");
+        assert_eq!(read(&path).expect("a journal").header, Header { settings: Vec::new(), ..header });
     }
 
     #[test]

@@ -105,25 +105,34 @@ impl Diagnostics {
     }
 }
 
-/// The known word nearest to `word`, if one is near enough to have been meant.
+/// The known word nearest to `word`, if one is near enough to have been meant: a third of its characters may be wrong,
+/// but for one of them not all. Capitals, dashes and underscores do not count.
 pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let limit = (word.chars().count() / 3).max(2);
-    let near = known.iter().map(|&candidate| (distance(word, candidate), candidate)).min()?;
+    let word = folded(word);
+    let limit = (word.len() / 3).max(1).min(word.len().saturating_sub(1));
+    let near = known.iter().map(|&candidate| (distance(&word, &folded(candidate)), candidate)).min()?;
     (near.0 <= limit).then_some(near.1)
 }
 
-/// How many characters have to be added, dropped or changed to make one word of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
+fn folded(word: &str) -> Vec<char> {
+    word.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
+}
+
+/// How many characters have to be added, dropped or changed, or swapped with the next, to make one word of the other.
+fn distance(a: &[char], b: &[char]) -> usize {
+    // The rows of the word without its last two characters, and without its last one.
+    let (mut before, mut row): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=b.len()).collect());
+    for (i, from) in a.iter().enumerate() {
         let mut next = vec![i + 1];
-        for (j, (&to, above)) in b.iter().zip(row.windows(2)).enumerate() {
+        for (j, (to, above)) in b.iter().zip(row.windows(2)).enumerate() {
             let &[diagonal, up] = above else { continue };
             let left = next.get(j).copied().unwrap_or(usize::MAX - 1);
-            next.push((diagonal + usize::from(from != to)).min(up + 1).min(left + 1));
+            let edited = (diagonal + usize::from(from != to)).min(up + 1).min(left + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(to) && b.get(j - 1) == Some(from);
+            let swap = before.get(j.wrapping_sub(1)).filter(|_| swapped).map(|cost| cost + 1);
+            next.push(swap.map_or(edited, |swap| swap.min(edited)));
         }
-        row = next;
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or_default()
 }
@@ -133,14 +142,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distance_counts_single_character_edits() {
-        for (a, b, expected) in
-            [("", "", 0), ("abc", "abc", 0), ("", "abc", 3), ("devcies", "devices", 2), ("rat", "rate", 1)]
-        {
-            assert_eq!(distance(a, b), expected, "{a} to {b}");
+    fn distance_counts_single_edits_and_swaps_of_neighbours() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("", "abc", 3),
+            ("devcies", "devices", 1),
+            ("rat", "rate", 1),
+            ("ab", "ba", 1),
+            ("abcd", "badc", 2),
+            ("abc", "cba", 2),
+        ] {
+            let [one, other] = [a, b].map(|word| word.chars().collect::<Vec<_>>());
+            assert_eq!(distance(&one, &other), expected, "{a} to {b}");
+            assert_eq!(distance(&other, &one), expected, "{b} to {a}");
         }
-        assert_eq!(nearest("devcies", &["seed", "devices"]), Some("devices"));
-        assert_eq!(nearest("colour", &["seed", "devices"]), None);
+    }
+
+    #[test]
+    fn a_word_is_suggested_where_little_is_wrong_with_the_one_found() {
+        let keys =
+            ["seed", "devices", "grace", "max_in_flight", "tls", "p256", "self-attested", "from", "to", "c"];
+        for (word, expected) in [
+            ("devcies", Some("devices")),
+            ("devises", Some("devices")),
+            ("device", Some("devices")),
+            ("sede", Some("seed")),
+            ("tsl", Some("tls")),
+            ("form", Some("from")),
+            ("max-in-flight", Some("max_in_flight")),
+            ("maxInFligth", Some("max_in_flight")),
+            ("P-256", Some("p256")),
+            ("selfattested", Some("self-attested")),
+            ("rate", None),
+            ("tcp", None),
+            ("at", None),
+            ("x", None),
+            ("colour", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, &keys), expected, "{word}");
+        }
     }
 
     #[test]

@@ -4,30 +4,39 @@
 
 use crate::Template;
 use crate::diagnostic::nearest;
+use crate::setting::on_one_line;
 use serde_json::{Value as Json, json};
 use sim_protocol::delay::Delay;
 use sim_protocol::duration::{InvalidDuration, parse_duration, written};
 use sim_protocol::{CaName, EnrollmentGroupId, IdScope};
 use std::fmt::Display;
 use std::marker::PhantomData;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
+use toml::Spanned;
 use toml::de::DeValue;
 
 /// What is wrong with a value; the key is named by the reader.
 pub(crate) struct Wrong {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// Where in the value, if not all of it is meant.
+    pub(crate) span: Option<Range<usize>>,
 }
 
 impl Wrong {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
+        Self { message: message.into(), help: None, span: None }
     }
 
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
+    }
+
+    /// With the part of the value that is meant.
+    fn at(self, span: Range<usize>) -> Self {
+        Self { span: Some(span), ..self }
     }
 
     /// With the known word that is near to the one found, if there is one.
@@ -62,6 +71,31 @@ impl Found<'_> {
     /// What is said of a value of another kind than the one wanted.
     pub(crate) fn instead_of(self, wanted: &str) -> Wrong {
         Wrong::new(format!("must be {wanted}, found {}", self.what()))
+    }
+
+    /// Likewise, where the value is right but for the quotes around it.
+    fn unquoted_instead_of(self, wanted: &str, is_wanted: impl Fn(&DeValue<'_>) -> bool) -> Wrong {
+        let wrong = self.instead_of(wanted);
+        match self.value.as_str().and_then(|text| unquoted(text, is_wanted)) {
+            Some(help) => wrong.help(help),
+            None => wrong,
+        }
+    }
+}
+
+/// What repairs a text that is a value of the kind wanted once its quotes are gone; none if it is not.
+pub(crate) fn unquoted(text: &str, is_wanted: impl Fn(&DeValue<'_>) -> bool) -> Option<String> {
+    let text = text.trim();
+    let value = DeValue::parse(text).ok()?;
+    is_wanted(value.get_ref()).then(|| format!("drop the quotes: {text}"))
+}
+
+/// Whether a value is a number as keys take it that take fractions.
+pub(crate) fn is_number(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::Integer(number) => number.radix() == 10,
+        DeValue::Float(number) => number.as_str().parse().is_ok_and(f64::is_finite),
+        _ => false,
     }
 }
 
@@ -127,7 +161,10 @@ pub(crate) fn as_text(found: Found<'_>) -> Result<String, Wrong> {
         (DeValue::String(text), _) if text.trim().is_empty() => Err(Wrong::new("is empty")),
         (DeValue::String(text), _) => Ok(text.clone().into_owned()),
         (DeValue::Integer(_) | DeValue::Float(_), Some(typed)) => Ok(typed.to_owned()),
-        _ => Err(found.instead_of("text")),
+        (DeValue::Array(_) | DeValue::Table(_), _) => Err(found.instead_of("text")),
+        (value, _) => {
+            Err(found.instead_of("text").help(format!("put it in quotes: \"{}\"", on_one_line(value))))
+        }
     }
 }
 
@@ -143,7 +180,7 @@ pub(crate) fn whole(range: RangeInclusive<u64>) -> impl Kind<Value = u64> {
         move || json!({"type": "integer", "minimum": start, "maximum": end}),
         move |found| {
             let DeValue::Integer(number) = found.value else {
-                return Err(found.instead_of("a whole number"));
+                return Err(found.unquoted_instead_of("a whole number", |value| value.is_integer()));
             };
             let value = u64::from_str_radix(number.as_str(), number.radix()).ok();
             let limits = || Wrong::new(format!("must be between {start} and {end}, found {number}"));
@@ -158,7 +195,7 @@ fn as_number<'s>(found: Found<'s>) -> Result<&'s str, Wrong> {
     match found.value {
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str()),
         DeValue::Float(number) => Ok(number.as_str()),
-        _ => Err(found.instead_of("a number")),
+        _ => Err(found.unquoted_instead_of("a number", is_number)),
     }
 }
 
@@ -168,7 +205,7 @@ pub(crate) fn flag() -> impl Kind<Value = bool> {
         || json!({"type": "boolean"}),
         |found| match found.value {
             DeValue::Boolean(value) => Ok(*value),
-            _ => Err(found.instead_of("`true` or `false`")),
+            _ => Err(found.unquoted_instead_of("`true` or `false`", |value| value.is_bool())),
         },
         |flag| json!(flag),
     )
@@ -445,11 +482,14 @@ pub(crate) fn several<K: Kind>(each: K) -> impl Kind<Value = Vec<K::Value>> {
         type Value = Vec<K::Value>;
         fn read(&self, found: Found<'_>) -> Result<Self::Value, Wrong> {
             let DeValue::Array(array) = found.value else {
-                return Err(found.instead_of("an array of text"));
+                return Err(in_brackets(found));
             };
-            let each = || array.iter().map(|element| Found { value: element.get_ref(), typed: None });
-            check_differ(&each().map(as_text).collect::<Result<Vec<_>, _>>()?)?;
-            each().map(|found| self.0.read(found)).collect()
+            let texts = array.iter().map(|element| in_array(element, as_text));
+            check_differ(&texts.collect::<Result<Vec<_>, _>>()?)?;
+            array
+                .iter()
+                .map(|element| in_array(element, |found| self.0.read(found)).map(|(_, value)| value))
+                .collect()
         }
         fn schema(&self) -> Json {
             json!({"type": "array", "items": self.0.schema(), "minItems": 1, "uniqueItems": true})
@@ -461,13 +501,33 @@ pub(crate) fn several<K: Kind>(each: K) -> impl Kind<Value = Vec<K::Value>> {
     Several(each)
 }
 
-fn check_differ(words: &[String]) -> Result<(), Wrong> {
+/// What an element of an array is read as, and where it stands; a mistake is the element's.
+fn in_array<T>(
+    element: &Spanned<DeValue<'_>>,
+    read: impl FnOnce(Found<'_>) -> Result<T, Wrong>,
+) -> Result<(Range<usize>, T), Wrong> {
+    let read = read(Found { value: element.get_ref(), typed: None });
+    read.map(|value| (element.span(), value)).map_err(|wrong| wrong.at(element.span()))
+}
+
+/// What is said of a value that is no array; a text alone lacks its brackets.
+fn in_brackets(found: Found<'_>) -> Wrong {
+    let wrong = found.instead_of("an array of text");
+    match found.value {
+        DeValue::String(_) => wrong.help(format!("put it in brackets: [{}]", on_one_line(found.value))),
+        _ => wrong,
+    }
+}
+
+fn check_differ(words: &[(Range<usize>, String)]) -> Result<(), Wrong> {
     if words.is_empty() {
         return Err(Wrong::new("must name at least one"));
     }
-    let twice =
-        words.iter().enumerate().find(|(at, word)| words.iter().take(*at).any(|other| other == *word));
-    twice.map_or(Ok(()), |(_, word)| Err(Wrong::new(format!("names `{word}` twice"))))
+    let named = |at: usize, word: &String| words.iter().take(at).any(|(_, other)| other == word);
+    match words.iter().enumerate().find(|(at, (_, word))| named(*at, word)) {
+        None => Ok(()),
+        Some((_, (span, word))) => Err(Wrong::new(format!("names `{word}` twice")).at(span.clone())),
+    }
 }
 
 #[cfg(test)]
@@ -500,6 +560,52 @@ mod tests {
         let array = DeValue::parse("[\"p256\", \"p348\"]").expect("TOML");
         let wrong = kind.read(Found { value: array.get_ref(), typed: None }).err();
         assert_eq!(wrong.and_then(|wrong| wrong.help).as_deref(), Some("did you mean `p384`?"));
+    }
+
+    /// What is said of a value.
+    fn told<K: Kind>(kind: &K, value: &str) -> Wrong {
+        let value = DeValue::parse(value).expect("TOML");
+        kind.read(Found { value: value.get_ref(), typed: None }).err().expect("a mistake")
+    }
+
+    #[test]
+    fn a_value_with_quotes_too_many_or_too_few_is_repaired() {
+        let (whole, number, flag, text, list) = (whole(0..=9), share(), flag(), text(), texts());
+        for (wrong, help) in [
+            (told(&whole, "\"10\""), Some("drop the quotes: 10")),
+            (told(&whole, "\" 10 \""), Some("drop the quotes: 10")),
+            (told(&whole, "\"1.5\""), None),
+            (told(&whole, "\"many\""), None),
+            (told(&whole, "true"), None),
+            (told(&number, "\"0.5\""), Some("drop the quotes: 0.5")),
+            (told(&number, "\"1\""), Some("drop the quotes: 1")),
+            (told(&number, "\"nan\""), None),
+            (told(&flag, "\"true\""), Some("drop the quotes: true")),
+            (told(&flag, "\"yes\""), None),
+            (told(&text, "1.3"), Some("put it in quotes: \"1.3\"")),
+            (told(&text, "true"), Some("put it in quotes: \"true\"")),
+            (told(&text, "[1]"), None),
+            (told(&list, "\"one.net\""), Some("put it in brackets: [\"one.net\"]")),
+            (told(&list, "3"), None),
+        ] {
+            assert_eq!(wrong.help.as_deref(), help, "{}", wrong.message);
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_an_array_is_that_of_its_element() {
+        let kind = several(one_of(&[("p256", 1), ("p384", 2)]));
+        for (array, element) in [
+            ("[\"p256\", \"p348\"]", Some("\"p348\"")),
+            ("[\"p256\", 384]", Some("384")),
+            ("[ \"\" ]", Some("\"\"")),
+            ("[]", None),
+            ("3", None),
+        ] {
+            assert_eq!(told(&kind, array).span.and_then(|span| array.get(span)), element, "{array}");
+        }
+        let twice = "[\"p256\", \"p384\", \"p256\"]";
+        assert_eq!(told(&kind, twice).span, Some(17..23));
     }
 
     #[test]

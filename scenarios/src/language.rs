@@ -58,6 +58,20 @@ impl Language {
         }
     }
 
+    /// The sections that have exactly one of several keys, each with those.
+    pub(crate) fn choices(&self) -> Vec<(String, Vec<&'static str>)> {
+        let keys = |section: &str| {
+            let keys = self.keys.iter().map(|(key, _)| key).filter(|key| key.section == section);
+            keys.map(|key| key.key).collect()
+        };
+        let choice = |(section, rule): &(String, Rule)| match rule {
+            Rule::OneForm => Some((section.clone(), keys(section))),
+            Rule::OneOf(keys) => Some((section.clone(), keys.clone())),
+            _ => None,
+        };
+        self.rules.iter().filter_map(choice).collect()
+    }
+
     /// The schema of a whole scenario.
     pub(crate) fn schema(&self) -> Json {
         let (mut schema, _) = self.table("");
@@ -224,6 +238,25 @@ mod tests {
         expected.insert(String::new());
         assert_eq!(described.iter().cloned().collect::<BTreeSet<_>>(), expected);
         assert_eq!(described.len(), expected.len());
+    }
+
+    #[test]
+    fn where_there_is_a_choice_is_known_from_the_language() {
+        let choices = crate::parse::choices();
+        for (section, keys) in [
+            ("target", ["mock", "service"].as_slice()),
+            ("fleet.authority", &["minted", "files", "directory"]),
+            ("device.retry", &["none", "fixed", "exponential", "naive"]),
+            ("load", &["closed", "open"]),
+            ("load.open", &["rate", "stage"]),
+        ] {
+            let found: Vec<_> =
+                choices.iter().filter(|(of, _)| of == section).map(|(_, keys)| keys).collect();
+            assert_eq!(found, [keys], "{section}");
+        }
+        let keys = all_keys();
+        let named = choices.iter().flat_map(|(of, keys)| keys.iter().map(move |key| format!("{of}.{key}")));
+        assert_eq!(named.filter(|key| !keys.contains(key)).collect::<Vec<_>>(), [""; 0]);
     }
 
     #[test]

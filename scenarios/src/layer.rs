@@ -5,6 +5,8 @@
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, nearest};
 use crate::overrides::{InvalidOverride, Override, as_toml, is_bare_key};
+use crate::parse::choices;
+use crate::setting::on_one_line;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -57,7 +59,7 @@ impl Given {
     /// `target.service.host`. A value from elsewhere does not change which variant a scenario has.
     pub fn is_beside(&self, scenario: &str) -> Option<String> {
         let table = DeTable::parse(scenario).ok()?;
-        CHOICES.iter().find_map(|(section, variants)| {
+        choices().iter().find_map(|(section, variants)| {
             let below = self.key.strip_prefix(section)?.strip_prefix('.')?;
             let wanted = below.split('.').next().filter(|word| variants.contains(word))?;
             let written = section.split('.').try_fold(table.get_ref(), |table, part| {
@@ -68,16 +70,6 @@ impl Given {
         })
     }
 }
-
-/// Where a scenario has one of several.
-const CHOICES: [(&str, &[&str]); 6] = [
-    ("target", &["mock", "service"]),
-    ("fleet.authority", &["minted", "files", "directory"]),
-    ("device.retry", &["none", "fixed", "exponential", "naive"]),
-    ("load", &["closed", "open"]),
-    ("load.open", &["rate", "stage"]),
-    ("load.closed", &["in_flight", "stage"]),
-];
 
 /// Reads a file of settings, in the order in which it is written.
 ///
@@ -155,40 +147,6 @@ impl Reading<'_> {
     }
 }
 
-/// A value on one line, without a `#`: overrides are spliced into lines.
-fn on_one_line(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => quoted(text),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(flag) => flag.to_string(),
-        DeValue::Datetime(moment) => moment.to_string(),
-        DeValue::Array(array) => {
-            let each = array.iter().map(|element| on_one_line(element.get_ref()));
-            format!("[{}]", each.collect::<Vec<_>>().join(", "))
-        }
-        DeValue::Table(table) => {
-            let pair = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
-                let key: &toml::de::DeString<'_> = key.get_ref();
-                let key = if is_bare_key(key) { key.to_string() } else { quoted(key) };
-                format!("{key} = {}", on_one_line(value.get_ref()))
-            };
-            format!("{{ {} }}", table.iter().map(pair).collect::<Vec<_>>().join(", "))
-        }
-    }
-}
-
-/// Text as a basic string of TOML.
-fn quoted(text: &str) -> String {
-    let escaped = |c: char| match c {
-        '"' | '\\' => format!("\\{c}"),
-        '#' => "\\u0023".to_owned(),
-        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
-        c => c.to_string(),
-    };
-    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +179,7 @@ mod tests {
         let small = "name = \"small\"\n[fleet]\ndevices = 10\nregistration_id = \"d-{index}\"\n\
                      [fleet.authority.minted]\n[target.mock]\n[load.closed]\nin_flight = 4\n";
         let given = settings_file("rollcall.toml", text).expect("settings");
+        assert!(given.iter().all(|given| given.toml() == given.value), "{given:?}");
         let overrides: Vec<_> = given.iter().map(|given| given.as_override().expect("an override")).collect();
         let scenario = Scenario::parse("x.toml", small, &overrides).unwrap_or_else(|told| panic!("{told}"));
         assert_eq!(scenario.name, "a#b \"c\" \\ \u{7}");
@@ -272,6 +231,8 @@ mod tests {
             ("load.closed.in_flight", Some("load.open")),
             ("load.open.rate", Some("load.open.stage")),
             ("load.open.max_in_flight", None),
+            ("load.open.stage.0.constant.rate", None),
+            ("fleet.factory.0.share", None),
             ("fleet.authority.files.key", Some("fleet.authority.minted")),
             ("fleet.devices", None),
             ("device.retry.naive.x", None),

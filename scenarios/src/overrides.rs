@@ -4,7 +4,7 @@
 //! a mistake found afterwards is still told by the line of the file, or by what the override came from.
 
 use crate::diagnostic::{Diagnostic, Place};
-use crate::setting::Origin;
+use crate::setting::{Origin, on_one_line, quoted};
 use std::fmt;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -79,12 +79,15 @@ pub(crate) fn is_bare_key(part: &str) -> bool {
     !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
-/// A value on one line that TOML reads as it stands, or the text quoted.
+/// A value of TOML as it stands, or the text quoted; on one line, since that is where it is spliced into. A comment
+/// after a value is no part of it, and would end what comes after it.
 pub(crate) fn as_toml(value: &str) -> String {
-    if DeValue::parse(value).is_ok() && !value.contains(['\n', '\r', '#']) {
-        return value.to_owned();
+    match DeValue::parse(value) {
+        Ok(parsed) if parsed.span() != (0..value.len()) => quoted(value),
+        Ok(parsed) if value.contains(['\n', '\r']) => on_one_line(parsed.get_ref()),
+        Ok(_) => value.to_owned(),
+        Err(_) => quoted(value),
     }
-    toml::Value::String(value.to_owned()).to_string()
 }
 
 /// The text of a scenario with overrides spliced in, and where every byte of it came from.
@@ -327,6 +330,28 @@ mod tests {
         let expected = "a = 2 # one\n[b]\nc = \"20s\"\nd = [3]\n";
         assert_eq!(spliced(text, &["a=2", "b.c=20s", "b.d=[3]"]), expected);
         assert_eq!(spliced("[[a]]\nb = 1\n[[a]]\nb = 2\n", &["a.1.b=3"]), "[[a]]\nb = 1\n[[a]]\nb = 3\n");
+    }
+
+    #[test]
+    fn a_value_of_toml_goes_in_as_it_is_and_any_other_as_text() {
+        for (given, spliced_in) in [
+            ("\"a#b\"", "\"a#b\""),
+            ("'a#b'", "'a#b'"),
+            ("[\"a#b\"]", "[\"a#b\"]"),
+            ("a#b", "\"a#b\""),
+            ("#", "\"#\""),
+            ("5 # five", "\"5 # five\""),
+            ("[1, # one\n 2]", "[1, 2]"),
+            ("\"\"\"a\nb\"\"\"", "\"a\\u000Ab\""),
+            ("a\nb", "\"a\\u000Ab\""),
+            ("a = 1", "\"a = 1\""),
+            ("{ a = [1, 2] }", "{ a = [1, 2] }"),
+        ] {
+            assert_eq!(
+                spliced("v = 0 # why\n", &[&format!("v={given}")]),
+                format!("v = {spliced_in} # why\n")
+            );
+        }
     }
 
     #[test]

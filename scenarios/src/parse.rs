@@ -21,11 +21,13 @@ pub(crate) use small::SMALL;
 
 use crate::diagnostic::Diagnostics;
 use crate::kind::{text, whole};
+use crate::language::Language;
 use crate::overrides::{Override, Source};
 use crate::reader::{Reading, Section};
 use crate::scenario::Scenario;
 use crate::setting::Setting;
 use names::Names;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// ours: more devices than any one run plans.
@@ -70,10 +72,20 @@ impl Scenario {
 /// The JSON Schema (2020-12) of a scenario as its TOML spells it, for editors. It follows from what the parser asks
 /// for. What is right for the parser is right for the schema; the parser also checks what no schema can say.
 pub fn schema() -> serde_json::Value {
+    language().schema()
+}
+
+/// Where a scenario has one of several keys, as the parser asks for them: each section with those.
+pub(crate) fn choices() -> &'static [(String, Vec<&'static str>)] {
+    static CHOICES: LazyLock<Vec<(String, Vec<&'static str>)>> = LazyLock::new(|| language().choices());
+    &CHOICES
+}
+
+fn language() -> Language {
     let nothing = Source::nothing();
     let reading = Reading::describing(&nothing);
     scenario(Section::root(&reading, None));
-    reading.language().schema()
+    reading.language()
 }
 
 fn scenario(mut root: Section<'_>) -> Option<Scenario> {
@@ -112,6 +124,7 @@ mod tests {
         MockProfile, MockTarget, PhaseTimeouts, Resumption, Retry, SHIPPED, Schedule, Stair, Talk, Target,
         Template, Tls, Transport, Verification, VerifyServer,
     };
+    use crate::{Diagnostic, Place};
     use sim_identity::KeyAlgorithm;
     use sim_protocol::EnrollmentGroupId;
     use sim_protocol::delay::Delay;
@@ -216,6 +229,44 @@ mod tests {
         let demo = Scenario::parse(file, text, &[]).expect("the demo");
         assert_eq!((demo.fleet.devices, demo.fleet.defective()), (10_006, 6));
         assert_eq!(demo.load, closed(64));
+    }
+
+    #[test]
+    fn a_mistake_in_a_list_is_underlined_where_its_element_stands() {
+        let fault = |rest: &str| format!("[[target.mock.fault]]\n{rest}\n");
+        for (lines, meant) in [
+            ("[device]\ngroups = [\"p256\", \"p348\"]\n".to_owned(), "\"p348\""),
+            ("[device]\ngroups = [\"p256\",\n  \"p256\"]\n".to_owned(), "\"p256\""),
+            (
+                "[device]\ntls = \"1.2\"\ngroups = [\"p256\", \"x25519mlkem768\"]\n".to_owned(),
+                "\"x25519mlkem768\"",
+            ),
+            (fault("id = \"server-error\"\nat = [\"poll\", \"pol\"]"), "\"pol\""),
+            (fault("id = \"server-error\"\nat = [\"poll\", \"register\", \"poll\"]"), "\"poll\""),
+            (fault("id = \"server-error\"\nat = [\"poll\", \"tls\"]"), "\"tls\""),
+            (fault("id = \"server-error\"\nshare = \"0.5\""), "\"0.5\""),
+        ] {
+            let told = super::small::with(&lines).expect_err(&lines);
+            let [Diagnostic { place: Place::Line { column, width, source_line, .. }, .. }] =
+                told.0.as_slice()
+            else {
+                panic!("{told}")
+            };
+            let marked: String = source_line.chars().skip(column - 1).take(*width).collect();
+            assert_eq!(marked, meant, "{told}");
+            assert_eq!(
+                source_line.rfind(meant),
+                Some(column - 1),
+                "the last of those that are the same: {told}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_of_a_fault_in_quotes_is_repaired_as_any_other() {
+        let told = super::small::with("[[target.mock.fault]]\nid = \"server-error\"\nshare = \"0.5\"\n");
+        let told = told.expect_err("a text");
+        assert_eq!(told.0[0].help.as_deref(), Some("drop the quotes: 0.5"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! written: the schema is made of those.
 
 use crate::diagnostic::{Diagnostic, Place, nearest};
-use crate::kind::{Found, Kind, Wrong, quoted, repair};
+use crate::kind::{Found, Kind, Wrong, is_number, quoted, repair, unquoted};
 use crate::language::{Entry, Language, Rule};
 use crate::overrides::Source;
 use crate::setting::{Asked, Setting, as_toml};
@@ -78,7 +78,7 @@ impl<'s> Section<'s> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
-        self.table.as_ref().and_then(|(table, _)| table.get(key))
+        self.value(key)
     }
 
     /// The section as its header spells it.
@@ -100,8 +100,21 @@ impl<'s> Section<'s> {
 
     /// Where the value of a key stands, or the section if it has none.
     pub(crate) fn place_of(&self, key: &str) -> Place {
-        let value = self.table.as_ref().and_then(|(table, _)| table.get(key));
-        value.map_or_else(|| self.place(), |value| self.reading.source.place(value.span()))
+        self.value(key).map_or_else(|| self.place(), |value| self.reading.source.place(value.span()))
+    }
+
+    /// Where the `nth` (from 0) of those elements stands in the array under a key that are this text; the value as a
+    /// whole where there is none.
+    pub(crate) fn place_of_element(&self, key: &str, text: &str, nth: usize) -> Place {
+        let value = self.value(key);
+        let elements = value.and_then(|value| value.get_ref().as_array()).into_iter().flatten();
+        let mut same = elements.filter(|element| element.get_ref().as_str() == Some(text));
+        let element = same.nth(nth);
+        element.map_or_else(|| self.place_of(key), |element| self.reading.source.place(element.span()))
+    }
+
+    fn value(&self, key: &str) -> Option<&'s Spanned<DeValue<'s>>> {
+        self.table.as_ref().and_then(|(table, _)| table.get(key))
     }
 
     /// Whether the key is written.
@@ -111,7 +124,7 @@ impl<'s> Section<'s> {
 
     /// Notes a mistake.
     pub(crate) fn tell(&self, place: Place, wrong: Wrong) {
-        let Wrong { message, help } = wrong;
+        let Wrong { message, help, .. } = wrong;
         self.reading.found.borrow_mut().push(Diagnostic { place, message, help });
     }
 
@@ -153,7 +166,8 @@ impl<'s> Section<'s> {
         let found = Found { value: value.get_ref(), typed: self.reading.source.typed(value.span()) };
         let read = kind.read(found).map_err(|wrong| {
             let message = format!("`{key}` {}", wrong.message);
-            self.tell(self.reading.source.place(value.span()), Wrong { message, help: wrong.help });
+            let place = self.reading.source.place(wrong.span.clone().unwrap_or_else(|| value.span()));
+            self.tell(place, Wrong { message, ..wrong });
         });
         let read = read.ok()?;
         let is_text = kind.written(&read).is_string();
@@ -295,7 +309,7 @@ impl<'s> Section<'s> {
         let (before, form) = (asked(), self.section(key));
         let value = read(form);
         if asked() == before
-            && let Some(written) = self.table.as_ref().and_then(|(table, _)| table.get(key))
+            && let Some(written) = self.value(key)
         {
             self.note(Asked::written(under(&self.path, key), written, self.reading.source, false));
         }
@@ -387,7 +401,7 @@ impl<'s> Section<'s> {
         let keys = RULE_KEYS.iter().chain(Fault::own_keys(rule.fault.id()).unwrap_or_default());
         for (key, holds) in keys.filter_map(|key| Some((*key, holds.get(*key)?))) {
             let path = under(&self.path, key);
-            self.note(match self.table.as_ref().and_then(|(table, _)| table.get(key)) {
+            self.note(match self.value(key) {
                 Some(value) => Asked::written(path, value, self.reading.source, holds.is_string()),
                 None => Asked::unwritten(path, Some(as_toml(holds))),
             });
@@ -399,16 +413,26 @@ impl<'s> Section<'s> {
         if let InvalidFault::UnknownKey { known, .. } = wrong {
             return self.tell_unknown(key, known);
         }
-        let near = wrong.choice().and_then(|(found, known)| nearest(found, &known));
+        let near = || wrong.choice().and_then(|(found, known)| nearest(found, &known));
         let help = match wrong {
             InvalidFault::Duration { cause, .. } => Some(repair(cause)),
-            _ => near.map(|near| format!("did you mean `{near}`?")),
+            InvalidFault::Kind { .. } => {
+                let text = self.value(key).and_then(|value| value.get_ref().as_str());
+                text.and_then(|text| unquoted(text, is_number))
+            }
+            _ => near().map(|near| format!("did you mean `{near}`?")),
         };
         let message = match wrong {
             InvalidFault::Missing { .. } => format!("`{}` is missing", self.full(key)),
             wrong => wrong.to_string(),
         };
-        self.tell(self.place_of(key), Wrong { message, help });
+        let place = match wrong {
+            InvalidFault::UnknownPoint { point } => self.place_of_element(key, point, 0),
+            InvalidFault::Impossible { point, .. } => self.place_of_element(key, point.as_str(), 0),
+            InvalidFault::Twice { point } => self.place_of_element(key, point.as_str(), 1),
+            _ => self.place_of(key),
+        };
+        self.tell(place, Wrong { help, ..Wrong::new(message) });
     }
 }
 

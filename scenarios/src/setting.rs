@@ -1,9 +1,9 @@
 //! What every key of a scenario comes to, and who said so.
 
-use crate::overrides::Source;
+use crate::overrides::{Source, is_bare_key};
 use serde_json::Value as Json;
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeString, DeValue};
 
 /// A key that holds, as the scenario was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,16 +99,25 @@ pub(crate) fn as_toml(value: &Json) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+/// Text as TOML on one line, as one would write it.
+pub(crate) fn quoted(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return toml::Value::String(text.to_owned()).to_string();
+    }
+    let escaped = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
 }
 
 fn listed(values: impl Iterator<Item = String>) -> String {
     format!("[{}]", values.collect::<Vec<_>>().join(", "))
 }
 
-/// A value that takes several lines in the file.
-fn on_one_line(value: &DeValue<'_>) -> String {
+/// A value, however many lines it is written on, as TOML on one.
+pub(crate) fn on_one_line(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => quoted(text),
         DeValue::Integer(number) => number.to_string(),
@@ -116,8 +125,15 @@ fn on_one_line(value: &DeValue<'_>) -> String {
         DeValue::Boolean(flag) => flag.to_string(),
         DeValue::Datetime(moment) => moment.to_string(),
         DeValue::Array(values) => listed(values.iter().map(|value| on_one_line(value.get_ref()))),
-        // A form about which there is nothing to say.
-        DeValue::Table(_) => "{}".to_owned(),
+        DeValue::Table(table) if table.is_empty() => "{}".to_owned(),
+        DeValue::Table(table) => {
+            let pair = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+                let key = key.get_ref();
+                let key = if is_bare_key(key) { key.to_string() } else { quoted(key) };
+                format!("{key} = {}", on_one_line(value.get_ref()))
+            };
+            format!("{{ {} }}", table.iter().map(pair).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
@@ -218,6 +234,21 @@ lateness = "0120s"
             ("name", "\"small\"", file(2)),
         ] {
             assert_eq!(of(&settings, key), Some((value, origin)), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_several_lines_is_shown_whole_on_one() {
+        for (value, line) in [
+            ("[\n  { a = 1, b = [\"x\"] }, # one\n  {},\n]", "[{ a = 1, b = [\"x\"] }, {}]"),
+            ("{ a.b = { c = 0x10 }, \"d e\" = 1.50 }", "{ a = { b = { c = 0x10 } }, \"d e\" = 1.50 }"),
+            ("\"\"\"\none\n\"two\"\"\"\"", "\"one\\u000A\\\"two\\\"\""),
+            ("[\"a#b\", true, 1979-05-27]", "[\"a#b\", true, 1979-05-27]"),
+        ] {
+            let parsed = DeValue::parse(value).expect(value);
+            assert_eq!(on_one_line(parsed.get_ref()), line);
+            let same = |text: &str| toml::de::DeValue::parse(text).map(|value| on_one_line(value.get_ref()));
+            assert_eq!(same(line).as_deref(), Ok(line));
         }
     }
 

@@ -167,9 +167,7 @@ fn a_record_is_rebuilt_without_the_settings_it_was_made_with() {
     let world = world();
     world.write("rollcall.toml", "[set]\nfleet.devices = 20\n");
     for part in 1..=2 {
-        let line = format!(
-            "run mine.toml --shard {part}/2 --set limits.generator=report --out part-{part} --no-journal"
-        );
+        let line = format!("run mine.toml --shard {part}/2 --set limits.generator=report --out part-{part}");
         let mut command = world.program(&line);
         command.env("ROLLCALL_SET__SEED", "5");
         world.finish(command).exits(0);
@@ -186,6 +184,8 @@ fn a_record_is_rebuilt_without_the_settings_it_was_made_with() {
         })
         .to_vec();
     assert_eq!(origins, ["rollcall.toml:2", "ROLLCALL_SET__SEED", "--set", "mine.toml:1", "default"]);
+    world.rollcall("report part-1/run.journal --out rebuilt").exits(0);
+    assert_eq!(Record::read(&world, "rebuilt").at("/settings"), record.at("/settings"));
     world.rollcall("merge part-1 part-2 --out whole").exits(0);
     let whole = Record::read(&world, "whole");
     assert_eq!((whole.planned(), whole.number("/seed"), whole.assigned()), (20, 5, 20));

@@ -115,7 +115,7 @@ fn a_mistake_from_elsewhere_than_the_scenario_names_where_it_is_from() {
     fs::create_dir_all(world.path(&user).parent().expect("a parent")).expect("a directory");
     world.write(&user, "[set]\nlimits.grace = 20 s\n");
     let said = world.rollcall(validate).exits(2);
-    assert!(said.stderr.contains("rollcall/config.toml:2:19"), "{said}");
+    assert!(said.stderr.contains("rollcall/config.toml:2:16"), "{said}");
 }
 
 #[test]

@@ -152,7 +152,9 @@ fn every_command_has_a_man_page() {
     let help = world.rollcall("--help").exits(0).stdout;
     let commands = help.split("Commands:").nth(1).expect("commands").lines().skip(1);
     let commands: Vec<_> = commands
-        .take_while(|line| line.starts_with("  "))
+        .map_while(|line| line.strip_prefix("  "))
+        // What is said of a command may take more lines, which are further in.
+        .filter(|line| !line.starts_with(' '))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")
         .collect();

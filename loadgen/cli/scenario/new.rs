@@ -78,9 +78,12 @@ pub(super) fn run(args: &NewArgs, output: Output) -> Result<(), Failure> {
 
 /// The text under a name of its own, with the line that editors find the schema by.
 fn begun(text: &str, schema: &str, name: &str) -> String {
-    let line = |line: &str| match line.strip_prefix("name = ") {
-        Some(_) => format!("name = \"{name}\"\n"),
-        None => format!("{line}\n"),
+    // The scenario's own name is above the first table; below, names are those of factories.
+    let mut named = false;
+    let line = |line: &str| {
+        let first = !named && line.starts_with("name = ");
+        named |= first || line.starts_with('[');
+        if first { format!("name = \"{name}\"\n") } else { format!("{line}\n") }
     };
     std::iter::once(format!("#:schema {schema}\n")).chain(text.lines().map(line)).collect()
 }

@@ -147,7 +147,8 @@ fn check_groups(section: &Section<'_>, talk: &Talk) {
         && let Some(key) = written
     {
         let wrong = Wrong::new("`x25519mlkem768` is a group of TLS 1.3, and 1.2 alone is offered");
-        section.tell(section.place_of(key), wrong.help("drop it from `groups`, or choose another `tls`"));
+        let place = section.place_of_element(key, KeyExchange::X25519MlKem768.as_str(), 0);
+        section.tell(place, wrong.help("drop it from `groups`, or choose another `tls`"));
     }
 }
 
@@ -460,7 +461,7 @@ flavour = "python"
         let https = "transport = \"https\"";
         for (lines, line, message, help) in [
             ("[device]\ngroups = []".to_owned(), 15, "`groups` must name at least one", ""),
-            ("[device]\ngroups = \"p256\"".to_owned(), 15, "`groups` must be an array of text", ""),
+            ("[device]\ngroups = \"p256\"".to_owned(), 15, "`groups` must be an array of text", "put"),
             ("[device]\ngroups = [\"p256\", \"p256\"]".to_owned(), 15, "`groups` names `p256` twice", ""),
             (
                 "[device]\ngroups = [\"p265\"]".to_owned(),

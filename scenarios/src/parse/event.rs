@@ -140,7 +140,7 @@ unlink_hub = "hub-1.azure-devices.net"
                 "`at` is no duration",
                 "write \"1s\"",
             ),
-            (format!("{at}\ndelete_ca = 1"), 16, "`delete_ca` must be text", ""),
+            (format!("{at}\ndelete_ca = 1"), 16, "`delete_ca` must be text", "put it in quotes"),
             (format!("{at}\ndisable_group = \"a b\""), 16, "`disable_group` is not right", ""),
             (
                 format!("{at}\ndelete_ca = \"fleet\"\nafter = \"1s\""),

@@ -330,9 +330,9 @@ mod tests {
             let scenario = good(Scenario::parse("x.toml", &text, &[]));
             assert_eq!(scenario.most_arrivals(), arrivals, "{turns}");
         }
-        for turns in ["0", "1000001", "1.5", "\"2\""] {
+        for (turns, help) in [("0", ""), ("1000001", ""), ("1.5", ""), ("\"2\"", "drop the quotes: 2")] {
             let text = SMALL.replace("devices = 10\n", &format!("devices = 10\nturns = {turns}\n"));
-            assert_told(turns, Scenario::parse("x.toml", &text, &[]), 5, "`turns` must be", "");
+            assert_told(turns, Scenario::parse("x.toml", &text, &[]), 5, "`turns` must be", help);
         }
     }
 

@@ -95,7 +95,7 @@ mod tests {
                 "unknown key `limits.phase_timeouts.tlss`",
                 "did you mean `tls`?",
             ),
-            ("[limits.phase_timeouts]\ndns = \"5s\"", 15, "unknown key `limits.phase_timeouts.dns`", "did"),
+            ("[limits.phase_timeouts]\ndns = \"5s\"", 15, "unknown key `limits.phase_timeouts.dns`", "known"),
         ] {
             assert_told(lines, with(lines), line, message, help);
         }
