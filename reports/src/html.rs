@@ -3,19 +3,21 @@
 //! The page is a list of [`Section`]s, each made of [`Block`]s, and the templates know blocks alone. Everything from
 //! the record is escaped by the template engine. Marked safe are two things that this crate makes itself: a drawing's
 //! `svg` element, in which [`crate::chart`] escapes every text, and the rules of its classes. Whatever the fleet, the
-//! page stays below half a megabyte: lists are cut, and say how much more the record has.
+//! page stays below half a megabyte: lists are cut, and say how much more the record has; where that is not enough,
+//! everything is, by [`tighten`].
 
 mod block;
 mod endings;
 mod result;
 mod series;
 mod setup;
+mod tighten;
 
 use crate::compare::Comparison;
 use crate::record::Record;
 use crate::view::{headline, verdict};
 use askama::Template;
-use block::{Block, Section};
+use block::{Block, LONGEST_TEXT, Section, clipped};
 
 /// Why a page could not be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -35,15 +37,27 @@ pub fn page(record: &Record) -> Result<String, RenderError> {
 /// # Errors
 /// As for [`page`].
 pub fn page_with(record: &Record, comparison: Option<&Comparison>) -> Result<String, RenderError> {
-    let page = Page {
-        headline: headline(record),
+    let mut page = Page {
+        headline: clipped(&headline(record), LONGEST_TEXT),
         verdict: verdict(record),
-        tone: result::tone(record),
-        footer: setup::footer(record),
+        tone: result::tone(record, comparison),
+        footer: clipped(&setup::footer(record), LONGEST_TEXT),
         sections: sections(record, comparison),
     };
-    Ok(page.render()?)
+    let mut text = page.render()?;
+    for halvings in tighten::FIRST..=tighten::LAST {
+        if text.len() <= MOST_BYTES {
+            break;
+        }
+        page.sections = sections(record, comparison);
+        page.sections.iter_mut().for_each(|section| tighten::tighten(section, halvings));
+        text = page.render()?;
+    }
+    Ok(text)
 }
+
+/// The most that a page comes to, in bytes.
+const MOST_BYTES: usize = 490_000;
 
 #[derive(Template)]
 #[template(path = "page.html")]
@@ -60,7 +74,7 @@ struct Page {
 /// Every section in the order of the page. What a run did not do has its section too, which says so.
 fn sections(record: &Record, comparison: Option<&Comparison>) -> Vec<Section> {
     vec![
-        result::verdict(record),
+        result::verdict(record, comparison),
         result::roll_up(record),
         series::rates(record),
         series::in_flight(record),
@@ -475,6 +489,110 @@ mod tests {
         ] {
             assert!(section(&page, id).contains(more), "{id}: {more}");
         }
+    }
+
+    /// More of everything than any run has, in words that are longer on the page than in the record.
+    fn extreme() -> Record {
+        let mut record = largest();
+        let text = "<&\"'>".repeat(4_000);
+        let named = |n: usize| format!("{n} {text}");
+        for long in [
+            &mut record.scenario.name,
+            &mut record.schema,
+            &mut record.program_version,
+            &mut record.started_utc,
+            &mut record.device_set,
+            &mut record.model,
+            &mut record.host.os,
+            &mut record.host.cpu_model,
+            &mut record.scenario.file,
+        ] {
+            long.clone_from(&text);
+        }
+        record.scenario.text = text.repeat(10);
+        record.command = vec![text.clone(); 50];
+        record.allocation_policy = Some(text.clone());
+        record.generator.findings = (0..300).map(named).collect();
+        let sample =
+            Sample { ending: text.clone(), registration_id: text.clone(), ..record.samples[0].clone() };
+        record.samples = vec![sample; 300];
+        let way = |n: usize| RollUp {
+            root: named(n / 30),
+            path: (0..40).map(|depth| named(depth * 100 + n / 2)).collect(),
+            group: named(n / 3),
+            hub: named(n),
+            expected: Some(2),
+            actual: 1,
+        };
+        record.roll_up = (0..90).map(way).collect();
+        let setting = |n| Setting { key: named(n), value: text.clone(), origin: text.clone() };
+        record.settings = (0..400).map(setting).collect();
+        record.tls = vec![TlsCount { suite: text.clone(), group: text.clone(), ..TlsCount::default() }; 200];
+        let phase = |n| crate::PhaseStats { phase: named(n), count: 5, ..record.phases[0].clone() };
+        record.phases = (0..120).map(phase).collect();
+        let check = Check { name: text.clone(), ..Check::default() };
+        record.reconciliation = vec![check; 200];
+        record
+    }
+
+    #[test]
+    fn the_page_of_too_much_of_everything_is_below_half_a_megabyte() {
+        let mut compared = compared();
+        compared.warnings = vec!["<".repeat(9_000); 200];
+        compared.rows = vec![Compared { metric: "&".repeat(9_000), ..compared.rows[0].clone() }; 200];
+        compared.baseline = vec![Side { name: "'".repeat(9_000), ..Side::default() }; 200];
+        let record = extreme();
+        let page = page_with(&record, Some(&compared)).expect("a page");
+        assert!(page.len() < 500_000, "{} bytes", page.len());
+        assert!(page.contains("as expected") || page.contains("differs"));
+        for id in IDS {
+            assert!(!section(&page, id).is_empty());
+        }
+        assert_eq!(page.matches("<details").count(), page.matches("</details>").count());
+        assert_eq!(page.matches("<ul").count(), page.matches("</ul>").count());
+    }
+
+    #[test]
+    fn a_run_worse_than_its_baseline_says_so_in_its_verdict() {
+        let mut compared = compared();
+        let said = |compared: &Comparison| {
+            let page = page_with(&full(), Some(compared)).expect("a page");
+            let verdict = section(&page, "verdict");
+            (verdict.contains("Worse than the baseline: response_time.p99."), verdict.contains("banner warn"))
+        };
+        assert_eq!(said(&compared), (true, true));
+        compared.regressed = false;
+        assert_eq!(said(&compared), (false, false));
+    }
+
+    #[test]
+    fn a_heading_is_shown_once_and_a_note_stands_below_it() {
+        let page = rendered(&full());
+        for (id, title) in [("throttling", "Throttling"), ("retries", "Retries"), ("outcomes", "Outcomes")] {
+            let said = section(&page, id);
+            assert!(said.contains(&format!("<caption class=\"heard\">{title}</caption>")), "{id} in\n{said}");
+            assert!(!said.contains(&format!("aria-hidden=\"true\">{title}</p>")), "{id} in\n{said}");
+        }
+        let verdict = section(&page, "verdict");
+        assert!(verdict.find(">Gates</p>") < verdict.find(">1 of 1 failed.</p>"), "{verdict}");
+        assert!(verdict.contains(">Gates</p>"), "{verdict}");
+    }
+
+    #[test]
+    fn reasons_and_hubs_beyond_what_is_read_at_a_glance_are_folded_and_open_expectations_told_once() {
+        let mut record = largest();
+        record.roll_up.iter_mut().for_each(|way| way.expected = None);
+        record.reasons.iter_mut().for_each(|reason| {
+            reason.trail.clear();
+            reason.explanation.clear();
+        });
+        let page = rendered(&record);
+        assert!(section(&page, "outcomes").contains(" more reasons</summary>"));
+        let tree = section(&page, "roll-up");
+        assert!(tree.contains("<details open><summary>") && tree.contains("<details><summary>"), "{tree}");
+        assert!(tree.contains(", expectation open</span>") && !tree.contains("not told"), "{tree}");
+        assert!(tree.contains("expected in all; by 200 of 200 ways the expectation is open"), "{tree}");
+        assert!(section(&rendered(&demo()), "roll-up").matches("<details><summary>").count() == 0);
     }
 
     /// The colours of a scheme, red, green and blue from 0 to 1.

@@ -9,12 +9,15 @@ mod ways;
 pub(crate) use crate::compare::told::table as comparison;
 pub(crate) use endings::{outcomes, retries_by_cause, sorted_reasons, steps, throttling};
 pub(crate) use setup::{certificates, facts, generator_facts, ledger_facts, settings, shards, sums};
-pub(crate) use ways::{Cell, Matrix, Place, Tree, hubs, mark, matrix, matrix_table, tree};
+pub(crate) use ways::{
+    Cell, HubCount, Matrix, Place, Tree, even_share, hub_counts, hubs, mark, matrix, matrix_table, tree,
+};
 
 use crate::PhaseStats;
 use crate::record::{Check, GateResult, OutcomeKind, Record, VerdictKind};
 
 /// A table under a heading.
+#[derive(Clone)]
 pub(crate) struct Table {
     pub(crate) title: &'static str,
     pub(crate) note: String,
@@ -204,6 +207,31 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
+/// The figures that a reader looks for first, each under a name and in its unit.
+pub(crate) fn figures(record: &Record) -> Vec<(&'static str, String)> {
+    let reached = record.outcomes.assigned + record.outcomes.connected;
+    let reached_what =
+        if record.outcomes.connected > 0 { "connected of planned" } else { "assigned of planned" };
+    let response = &record.clocks.response_time;
+    let time = |time: u64| match response.count {
+        0 => "none taken".to_owned(),
+        _ => format!("{} ms", milliseconds(time)),
+    };
+    let busy = match (record.generator.limited, record.generator.cpu_share) {
+        (true, _) => "it was the LIMIT".to_owned(),
+        (false, Some(share)) => format!("{} busy", percent(share)),
+        (false, None) => "health not known".to_owned(),
+    };
+    vec![
+        (reached_what, format!("{} of {}", grouped(reached), grouped(record.planned))),
+        ("throughput", format!("{} devices/min", decimal(record.throughput.devices_per_minute))),
+        ("response p50", time(response.p50_us)),
+        ("response p99", time(response.p99_us)),
+        ("duration", format!("{} s", decimal(record.wall_seconds))),
+        ("generator", busy),
+    ]
+}
+
 /// How the load generator fared, as one line.
 pub(crate) fn generator(record: &Record) -> String {
     let generator = &record.generator;
@@ -331,7 +359,7 @@ pub(crate) fn events(record: &Record) -> Table {
     Table {
         title: "Events",
         note: "what the operator did while devices arrived, in seconds from the start".to_owned(),
-        head: vec!["event", "", "at"],
+        head: vec!["event", "result", "at"],
         words: 2,
         rows: record.events.iter().map(row).collect(),
     }

@@ -6,7 +6,7 @@ use crate::view::{Table, grouped};
 /// The most rows of a table on the page, unless a section says otherwise.
 pub(super) const MOST_ROWS: usize = 60;
 /// The longest text in a cell or a list, in bytes of HTML. ours: five lines of the page.
-const LONGEST_TEXT: usize = 600;
+pub(super) const LONGEST_TEXT: usize = 600;
 /// The most that the rows of a table, or the items of a list, come to, in bytes of HTML.
 const MOST_BYTES: usize = 10_000;
 /// The most that the numbers behind a chart come to: all sixty rows of ten columns.
@@ -14,7 +14,7 @@ const NUMBERS_BYTES: usize = 24_000;
 /// What the marks around a cell come to, in bytes of HTML.
 const CELL_BYTES: usize = 20;
 /// The longest value of a fact: a command line is shown as it was.
-const LONGEST_FACT: usize = 4_000;
+pub(super) const LONGEST_FACT: usize = 4_000;
 
 /// A section of the page.
 pub(super) struct Section {
@@ -43,14 +43,20 @@ impl Section {
 pub(super) enum Block {
     /// A sentence that stands out.
     Lead(String),
+    /// A sentence that says what is not as it should be.
+    Warning(String),
     /// A sentence.
     Text(String),
     /// A heading within the section.
     Heading(&'static str),
     /// Sentences.
     List(Vec<String>),
+    /// The figures that a reader looks for first, side by side: names and values.
+    Figures(Vec<(&'static str, String)>),
     /// Names and values.
     Facts(Vec<(&'static str, String)>),
+    /// Names and values under a title, folded away.
+    FoldedFacts(&'static str, Vec<(&'static str, String)>),
     /// A table.
     Sheet(Sheet),
     /// A table that is folded away.
@@ -62,7 +68,7 @@ pub(super) enum Block {
     /// Arrivals, step by step.
     Samples(Vec<Trail>),
     /// Why arrivals did not get what they wanted.
-    Reasons(Vec<Cause>),
+    Reasons(Causes),
     /// A text as it was written, folded away.
     Source(&'static str, String),
 }
@@ -83,9 +89,12 @@ impl Block {
 
     /// Names and values, cut; none at all where there are none.
     pub(super) fn facts(facts: Vec<(&'static str, String)>) -> Option<Self> {
-        let facts: Vec<_> =
-            facts.into_iter().map(|(name, value)| (name, clipped(&value, LONGEST_FACT))).collect();
-        (!facts.is_empty()).then_some(Self::Facts(facts))
+        (!facts.is_empty()).then(|| Self::Facts(within(facts, LONGEST_FACT)))
+    }
+
+    /// Names and values that are folded away; none at all where there are none.
+    pub(super) fn folded_facts(title: &'static str, facts: Vec<(&'static str, String)>) -> Option<Self> {
+        (!facts.is_empty()).then(|| Self::FoldedFacts(title, within(facts, LONGEST_TEXT)))
     }
 
     /// A table, as far as it fits; none at all where it has no rows.
@@ -99,6 +108,11 @@ impl Block {
     }
 }
 
+/// Names and values, each value of at most so many bytes of HTML.
+fn within(facts: Vec<(&'static str, String)>, most: usize) -> Vec<(&'static str, String)> {
+    facts.into_iter().map(|(name, value)| (name, clipped(&value, most))).collect()
+}
+
 /// A table as it is shown.
 pub(super) struct Sheet {
     pub(super) title: String,
@@ -107,8 +121,8 @@ pub(super) struct Sheet {
     /// How many columns, from the left, hold text.
     pub(super) words: usize,
     pub(super) rows: Vec<Vec<String>>,
-    /// How many rows are left out, in words.
-    pub(super) more: Option<String>,
+    /// How many rows there are in all.
+    pub(super) all: usize,
 }
 
 impl Sheet {
@@ -130,9 +144,14 @@ impl Sheet {
             note: sentence(&table.note),
             head: table.head.into_iter().map(str::to_owned).collect(),
             words: table.words,
-            more: more(all, rows.len()),
             rows,
+            all,
         }
+    }
+
+    /// How many rows are left out, in words.
+    pub(super) fn more(&self) -> Option<String> {
+        more(self.all, self.rows.len())
     }
 }
 
@@ -171,8 +190,28 @@ pub(super) struct Line {
     pub(super) link: Option<&'static str>,
     /// Whether a list of places below it begins after it.
     pub(super) opens: bool,
+    /// Whether that list is folded away at first.
+    pub(super) folded: bool,
     /// How many lists end after it.
     pub(super) closes: usize,
+}
+
+impl Line {
+    /// A line without numbers.
+    pub(super) const fn note(name: String) -> Self {
+        Self {
+            kind: "",
+            name,
+            counts: String::new(),
+            mark: "",
+            differs: false,
+            share: String::new(),
+            link: None,
+            opens: false,
+            folded: false,
+            closes: 0,
+        }
+    }
 }
 
 /// One arrival, step by step.
@@ -180,6 +219,21 @@ pub(super) struct Trail {
     pub(super) outcome: &'static str,
     pub(super) registration_id: String,
     pub(super) steps: Vec<String>,
+}
+
+/// Reasons, the first of which are not folded away.
+pub(super) struct Causes {
+    pub(super) shown: Vec<Cause>,
+    pub(super) folded: Vec<Cause>,
+    /// How many there were before the page was made smaller.
+    pub(super) all: usize,
+}
+
+impl Causes {
+    /// How many were left out to make the page smaller, in words.
+    pub(super) fn more(&self) -> Option<String> {
+        more(self.all, self.shown.len() + self.folded.len())
+    }
 }
 
 /// Why arrivals did not get what they wanted.
@@ -312,11 +366,11 @@ mod tests {
             rows: (0..count).map(|n| vec![n.to_string()]).collect(),
         };
         let sheet = Sheet::of(rows(1_062));
-        assert_eq!((sheet.rows.len(), sheet.more.as_deref()), (60, Some("and 1,002 more in run.json")));
-        assert_eq!(Sheet::of(rows(60)).more, None);
+        assert_eq!((sheet.rows.len(), sheet.more().as_deref()), (60, Some("and 1,002 more in run.json")));
+        assert_eq!(Sheet::of(rows(60)).more(), None);
         assert!(Block::sheet(rows(0)).is_none());
         let sheet = Sheet::within(rows(9), 9, 2 * (CELL_BYTES + 1));
-        assert_eq!((sheet.rows.len(), sheet.more.as_deref()), (2, Some("and 7 more in run.json")));
+        assert_eq!((sheet.rows.len(), sheet.more().as_deref()), (2, Some("and 7 more in run.json")));
         assert_eq!(Sheet::within(rows(9), 9, 0).rows.len(), 1);
     }
 }

@@ -1,12 +1,14 @@
 //! How arrivals ended, what was throttled and what was tried again.
 
-use super::block::{Block, Cause, Section, Sheet, Trail, cell, fitting, more};
+use super::block::{Block, Cause, Causes, Section, Sheet, Trail, cell, fitting, more};
 use crate::chart;
 use crate::record::{Reason, Record, Sample};
 use crate::view::{self, counted, grouped, sorted_reasons, steps};
 
 /// The most reasons on the page.
 const MOST_REASONS: usize = 40;
+/// The most of them that are not folded away.
+const MOST_SHOWN: usize = 10;
 /// The most that they come to, in bytes of HTML without marks.
 const MOST_BYTES: usize = 40_000;
 /// The most steps of one trail.
@@ -49,7 +51,10 @@ fn reasons(record: &Record) -> Vec<Block> {
     let more = (!rest.is_empty()).then(|| {
         Block::Text(format!("And {} in run.json, for {arrivals}.", counted(rest.len() as u64, "more reason")))
     });
-    [Block::Heading("Why, and what repairs it"), Block::Reasons(shown)].into_iter().chain(more).collect()
+    let all = shown.len();
+    let folded = shown.split_off(shown.len().min(MOST_SHOWN));
+    let reasons = Block::Reasons(Causes { shown, folded, all });
+    [Block::Heading("Why, and what repairs it"), reasons].into_iter().chain(more).collect()
 }
 
 fn cause(reason: &Reason) -> Cause {

@@ -1,23 +1,31 @@
 //! What the run is worth, and who rolled up where.
 
-use super::block::{Block, Line, MOST_ROWS, Section, Sheet, clipped, more, sentence};
+use super::block::{Block, Line, MOST_ROWS, Section, Sheet, clipped, sentence};
 use crate::chart;
-use crate::record::{Record, VerdictKind};
+use crate::compare::{Comparison, Judgement};
+use crate::record::{Record, RollUp, VerdictKind};
 use crate::view::{
-    self, Place, Tree, counted, exit, expected, findings, gates, generator, grouped, mark, matrix_table,
-    percent, throughput, totals, tree, worth,
+    self, Place, Table, Tree, counted, exit, expected, figures, findings, gates, generator, grouped, mark,
+    matrix_table, percent, throughput, totals, tree, worth,
 };
 
 /// The most ways of the roll-up on the page.
 const MOST_WAYS: usize = 80;
 /// The longest name in the roll-up, in bytes of HTML.
 const LONGEST_NAME: usize = 160;
+/// The most lines of one level of the roll-up that are not folded away at first.
+const MOST_AT_A_GLANCE: usize = 12;
+/// The most gates that are not folded away.
+const MOST_GATES: usize = 6;
+/// The most metrics that the verdict names.
+const MOST_NAMED: usize = 4;
 /// More groups than these do not stand side by side on a page.
 const MOST_GROUPS: usize = 8;
 
-/// The class of the verdict: whether the figures stand, and are what was asked for.
-pub(super) const fn tone(record: &Record) -> &'static str {
+/// The class of the verdict: whether the figures stand, and are what was asked for, and no worse than the baseline.
+pub(super) fn tone(record: &Record, comparison: Option<&Comparison>) -> &'static str {
     match record.verdict.kind {
+        VerdictKind::Good if comparison.is_some_and(|comparison| comparison.regressed) => "warn",
         VerdictKind::Good => "good",
         VerdictKind::Interrupted | VerdictKind::GeneratorLimited => "warn",
         VerdictKind::GateFailed | VerdictKind::Invalid => "bad",
@@ -25,21 +33,54 @@ pub(super) const fn tone(record: &Record) -> &'static str {
 }
 
 /// What the run is worth and why, with its gates.
-pub(super) fn verdict(record: &Record) -> Section {
+pub(super) fn verdict(record: &Record, comparison: Option<&Comparison>) -> Section {
     let (status, meaning) = exit(record);
     let mut blocks = vec![Block::text(worth(record))];
     blocks.extend(Block::list(&record.verdict.reasons));
-    blocks.extend([
-        Block::Lead(totals(record)),
-        Block::text(&expected(record)),
-        Block::Text(format!("{}.", throughput(record))),
-        Block::text(&format!("exit status {status}: {meaning}")),
-    ]);
+    blocks.extend(comparison.and_then(worse).map(Block::Warning));
+    blocks.push(Block::Figures(figures(record)));
+    blocks.push(Block::Lead(totals(record)));
+    blocks.push(Block::Text(format!(
+        "{} {}. {}",
+        sentence(&expected(record)),
+        throughput(record),
+        sentence(&format!("exit status {status}: {meaning}"))
+    )));
+    blocks.extend(gate_sheets(record));
     let mut facts = findings(record);
     facts.push(("generator", generator(record)));
-    blocks.extend(Block::facts(facts));
-    blocks.push(Block::sheet(gates(record)).unwrap_or_else(|| Block::text("The scenario has no gates.")));
+    blocks.extend(Block::folded_facts("What else was found", facts));
     Section::new("verdict", "Verdict", blocks)
+}
+
+/// That the run is worse than its baseline, and by what, if it is.
+fn worse(comparison: &Comparison) -> Option<String> {
+    let metrics: Vec<&str> = comparison
+        .rows
+        .iter()
+        .filter(|row| row.judgement == Judgement::Worse)
+        .map(|row| row.metric.as_str())
+        .collect();
+    let named: Vec<String> =
+        metrics.iter().take(MOST_NAMED).map(|name| clipped(name, LONGEST_NAME)).collect();
+    let others = match metrics.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        others => format!(" and {} more", grouped(others as u64)),
+    };
+    let end = if named.is_empty() { ".".to_owned() } else { format!(": {}{others}.", named.join(", ")) };
+    comparison.regressed.then(|| format!("Worse than the baseline{end}"))
+}
+
+/// The gates: those that were not met first, and what does not fit folded away.
+fn gate_sheets(record: &Record) -> Vec<Block> {
+    let mut table = gates(record);
+    if table.rows.is_empty() {
+        return vec![Block::text("The scenario has no gates.")];
+    }
+    let rest = table.rows.split_off(table.rows.len().min(MOST_GATES));
+    let others = Table { title: "More gates", note: String::new(), rows: rest, ..table.clone() };
+    let others = (!others.rows.is_empty()).then(|| Block::Folded(Sheet::of(others)));
+    [Block::Sheet(Sheet::of(table))].into_iter().chain(others).collect()
 }
 
 /// The roll-up, from the roots to the hubs.
@@ -50,19 +91,28 @@ pub(super) fn roll_up(record: &Record) -> Section {
         false => format!(
             "Root, intermediates, enrollment group, hub: {} rolled up, {}. A bar is the share of the plan.",
             counted(tree.actual, "device"),
-            should(tree.expected)
+            known(tree.expected, &record.roll_up)
         ),
     };
-    let lines = lines(&tree, record.planned);
+    let mut lines = lines(&tree, record.planned);
+    fold(&mut lines);
     let mut blocks = vec![Block::Text(sum)];
     blocks.extend((!lines.is_empty()).then_some(Block::Tree(lines)));
     Section::new("roll-up", "Roll-up", blocks)
 }
 
-fn should(expected: Option<u64>) -> String {
-    match expected {
-        Some(expected) => format!("{} expected", grouped(expected)),
-        None => "how many are expected is not told".to_owned(),
+/// What is known of how many should roll up, in all and by each way.
+fn known(expected: Option<u64>, ways: &[RollUp]) -> String {
+    let open = ways.iter().filter(|way| way.expected.is_none()).count() as u64;
+    match (expected, open) {
+        (None, _) => "how many should is open".to_owned(),
+        (Some(expected), 0) => format!("{} expected", grouped(expected)),
+        (Some(expected), open) => format!(
+            "{} expected in all; by {} of {} the expectation is open",
+            grouped(expected),
+            grouped(open),
+            counted(ways.len() as u64, "way")
+        ),
     }
 }
 
@@ -95,32 +145,43 @@ fn line(kind: &'static str, name: String, expected: Option<u64>, actual: u64, pl
     let share = actual as f64 / planned.max(actual).max(1) as f64;
     Line {
         kind,
-        name,
         counts: match expected {
             Some(expected) => format!("{} of {} expected", grouped(actual), grouped(expected)),
-            None => format!("{}, {}", grouped(actual), should(None)),
+            None => format!("{}, expectation open", grouped(actual)),
         },
-        mark,
+        mark: if expected.is_some() { mark } else { "" },
         differs: mark == "differs",
         share: percent(share).replace(' ', ""),
-        link: None,
-        opens: false,
-        closes: 0,
+        ..Line::note(name)
     }
 }
 
 fn left_out(count: u64) -> Line {
-    Line {
-        kind: "",
-        name: format!("and {} more in run.json", grouped(count)),
-        counts: String::new(),
-        mark: "",
-        differs: false,
-        share: String::new(),
-        link: None,
-        opens: false,
-        closes: 0,
+    Line::note(format!("and {} more in run.json", grouped(count)))
+}
+
+/// Folds away what is below the places of a level, from the first level on that has more lines than a reader takes in
+/// at a glance. A place below which something differs stays open.
+fn fold(lines: &mut [Line]) {
+    let levels = levels(lines);
+    let many = |level: &usize| levels.iter().filter(|of| *of == level).count() > MOST_AT_A_GLANCE;
+    let Some(first) = (1..=levels.iter().copied().max().unwrap_or_default()).find(many) else { return };
+    for at in 0..lines.len() {
+        let below = levels[at + 1..].iter().take_while(|level| **level > levels[at]).count();
+        let differs = lines[at + 1..=at + below].iter().any(|line| line.differs);
+        lines[at].folded = lines[at].opens && levels[at] + 1 >= first && !differs;
     }
+}
+
+/// How deep each line stands.
+fn levels(lines: &[Line]) -> Vec<usize> {
+    let mut level = 0;
+    let next = |line: &Line| {
+        let here = level;
+        level = (level + usize::from(line.opens)).saturating_sub(line.closes);
+        here
+    };
+    lines.iter().map(next).collect()
 }
 
 /// Enrollment groups beside intermediates: side by side while they fit, and else below each other.
@@ -153,7 +214,7 @@ fn side_by_side(matrix: &view::Matrix, note: &str) -> Sheet {
         head: std::iter::once("root > intermediates".to_owned()).chain(groups).collect(),
         words: 1,
         rows: matrix.rows.iter().take(MOST_ROWS).map(row).collect(),
-        more: more(matrix.rows.len(), MOST_ROWS),
+        all: matrix.rows.len(),
     }
 }
 

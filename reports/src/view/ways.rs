@@ -1,7 +1,7 @@
 //! Who rolled up where: the tree from the roots to the hubs, groups beside intermediates, and hubs beside the policy
 //! that fills them.
 
-use super::{Table, decimal, grouped, percent};
+use super::{Table, grouped, percent};
 use crate::record::{Record, RollUp};
 use std::collections::BTreeMap;
 
@@ -47,12 +47,12 @@ impl Place {
     }
 }
 
-/// `as expected`, `differs`, or `not told`, where it is not known what should be.
+/// `as expected`, `differs`, or `open`, where it is not known what should be.
 pub(crate) fn mark(expected: Option<u64>, actual: u64) -> &'static str {
     match expected {
         Some(expected) if expected == actual => "as expected",
         Some(_) => "differs",
-        None => "not told",
+        None => "open",
     }
 }
 
@@ -187,23 +187,35 @@ pub(crate) fn matrix_table(record: &Record) -> Table {
     Table {
         title: "Groups and intermediates",
         note: "which enrollment group let in devices of which CA".to_owned(),
-        head: vec!["root > intermediates", "group", "", "expected", "actual"],
+        head: vec!["root > intermediates", "group", "result", "expected", "actual"],
         words: 3,
         rows,
     }
 }
 
-/// Devices of each group on each hub.
-type Filled<'a> = BTreeMap<&'a str, BTreeMap<&'a str, u64>>;
+/// What a hub got.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HubCount<'a> {
+    /// Its name.
+    pub(crate) hub: &'a str,
+    /// Devices that were assigned to it.
+    pub(crate) devices: u64,
+    /// What it would have got had each group filled the hubs that it uses evenly; where the policy is to do so.
+    pub(crate) even: Option<f64>,
+}
 
-/// How many devices each hub got, beside what the allocation policy leads one to expect.
-pub(crate) fn hubs(record: &Record) -> Table {
-    let mut filled = Filled::new();
-    for way in record.roll_up.iter().filter(|way| way.actual > 0) {
-        *filled.entry(&way.group).or_default().entry(&way.hub).or_default() += way.actual;
-    }
+/// An even share in whole devices, for that is what hubs get; `-` where none is expected.
+pub(crate) fn even_share(even: Option<f64>) -> String {
+    even.map_or_else(|| "-".to_owned(), |even| grouped(even.round() as u64))
+}
+
+/// What each hub got, by name. A hub that took nobody is not known to be one that could have.
+pub(crate) fn hub_counts(record: &Record) -> Vec<HubCount<'_>> {
+    counts(record, &filled(record))
+}
+
+fn counts<'a>(record: &Record, filled: &Filled<'a>) -> Vec<HubCount<'a>> {
     let hashed = record.allocation_policy.as_deref() == Some("hashed");
-    let total: u64 = filled.values().flat_map(BTreeMap::values).sum();
     let mut counts: BTreeMap<&str, (u64, f64)> = BTreeMap::new();
     for hubs in filled.values() {
         let even = hubs.values().sum::<u64>() as f64 / hubs.len() as f64;
@@ -212,10 +224,31 @@ pub(crate) fn hubs(record: &Record) -> Table {
             *count = (count.0 + devices, count.1 + even);
         }
     }
-    let row = |(hub, (devices, even)): (&str, (u64, f64))| {
-        let of_even = if hashed { decimal(even) } else { "-".to_owned() };
-        let by = if hashed { signed_percent(devices as f64 / even - 1.0) } else { "-".to_owned() };
-        vec![hub.to_owned(), grouped(devices), percent(devices as f64 / total as f64), of_even, by]
+    let count = |(hub, (devices, even))| HubCount { hub, devices, even: hashed.then_some(even) };
+    counts.into_iter().map(count).collect()
+}
+
+/// Devices of each group on each hub.
+type Filled<'a> = BTreeMap<&'a str, BTreeMap<&'a str, u64>>;
+
+fn filled(record: &Record) -> Filled<'_> {
+    let mut filled = Filled::new();
+    for way in record.roll_up.iter().filter(|way| way.actual > 0 && !way.hub.is_empty()) {
+        *filled.entry(&way.group).or_default().entry(&way.hub).or_default() += way.actual;
+    }
+    filled
+}
+
+/// How many devices each hub got, beside what the allocation policy leads one to expect.
+pub(crate) fn hubs(record: &Record) -> Table {
+    let filled = filled(record);
+    let counts = counts(record, &filled);
+    let total: u64 = counts.iter().map(|count| count.devices).sum();
+    let row = |count: HubCount<'_>| {
+        let devices = count.devices as f64;
+        let by = count.even.map_or_else(|| "-".to_owned(), |even| signed_percent(devices / even - 1.0));
+        let share = percent(devices / total as f64);
+        vec![count.hub.to_owned(), grouped(count.devices), share, even_share(count.even), by]
     };
     Table {
         title: "Hubs",
@@ -320,7 +353,7 @@ mod tests {
         record.roll_up = ["h1", "h2"].map(|hub| way(["R", "A", "g", hub], None, 5_000)).to_vec();
         let group = |record: &Record| tree(record, 10).below[0].below[0].below[0].expected;
         assert_eq!(group(&record), Some(10_000));
-        assert_eq!(tree(&record, 10).below[0].below[0].below[0].below[0].mark(), "not told");
+        assert_eq!(tree(&record, 10).below[0].below[0].below[0].below[0].mark(), "open");
         record.retries = Retries { timeout: 1, ..Retries::default() };
         assert_eq!(group(&record), None);
     }
@@ -352,7 +385,7 @@ mod tests {
         assert_eq!(matrix.rows[0], ("R > A".to_owned(), vec![Some((None, 5)), None]));
         assert_eq!(matrix.rows[1], ("R > B".to_owned(), vec![None, Some((Some(5), 4))]));
         let rows = matrix_table(&record).rows;
-        assert_eq!(rows, [["R > A", "g", "not told", "-", "5"], ["R > B", "g2", "differs", "5", "4"]]);
+        assert_eq!(rows, [["R > A", "g", "open", "-", "5"], ["R > B", "g2", "differs", "5", "4"]]);
     }
 
     #[test]
@@ -386,8 +419,21 @@ mod tests {
             let note = spread(policy, &devices).note;
             assert_eq!(note.contains("MORE") || note.contains("SEVERAL"), more, "{policy:?}: {note}");
         }
-        assert_eq!(spread(Some("hashed"), &uneven).rows[0], ["h1", "6,000", "60.0 %", "5,000.0", "+20.0 %"]);
+        assert_eq!(spread(Some("hashed"), &uneven).rows[0], ["h1", "6,000", "60.0 %", "5,000", "+20.0 %"]);
         assert_eq!(spread(None, &uneven).rows[1], ["h2", "4,000", "40.0 %", "-", "-"]);
         assert_eq!(spread(Some("hashed"), &apart).rows[0][4], "+0.0 %");
+    }
+
+    #[test]
+    fn an_even_share_is_that_of_each_group_over_its_own_hubs_and_in_whole_devices() {
+        let ways =
+            [("all", "h1", 30), ("all", "h2", 35), ("one", "h1", 10), ("none", "(none)", 0), ("", "", 9)];
+        let ways = ways.map(|(group, hub, n)| way(["R", "A", group, hub], None, n));
+        let hashed = Some("hashed".to_owned());
+        let record = Record { roll_up: ways.to_vec(), allocation_policy: hashed, ..Record::default() };
+        let counts: Vec<_> = hub_counts(&record).iter().map(|c| (c.hub, c.devices, c.even)).collect();
+        assert_eq!(counts, [("h1", 40, Some(42.5)), ("h2", 35, Some(32.5))]);
+        let even: Vec<_> = hubs(&record).rows.into_iter().map(|row| row[3].clone()).collect();
+        assert_eq!(even, ["43", "33"]);
     }
 }
