@@ -51,7 +51,7 @@ fn markdown(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn junit(bencher: Bencher<'_, '_>) {
     let record = record();
-    bencher.bench_local(|| reports::junit(black_box(&record)));
+    bencher.bench_local(|| reports::junit(black_box(&record), None));
 }
 
 #[divan::bench]

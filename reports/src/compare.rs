@@ -10,6 +10,10 @@
 //! - It is never narrower than a floor: what runs on one machine, one after the other, differ by without a cause.
 //! - Shares have the error of counting.
 //!
+//! Only what a whole attempt took, rates, shares, the roll-up and gates make a regression. The time of a phase, p99.9
+//! and, with one run on a side, a p99 whose p50 and p90 did not move are called slower or faster, and fail nothing: of
+//! dozens of such figures one is always beyond its band.
+//!
 //! What cannot be compared is refused ([`CompareFault`]), what a reader has to know first is a warning, and fewer
 //! devices are never better.
 
@@ -84,6 +88,10 @@ pub struct Compared {
     pub change: Option<f64>,
     /// By what part of the baseline runs differ by themselves; where the baseline is 0, by how much in the unit.
     pub band: f64,
+    /// The least and the most that the candidate may be for the change to be noise, in the unit.
+    pub bounds: [f64; 2],
+    /// Whether it is not judged because runs differ by more than the whole of it.
+    pub too_noisy: bool,
     /// What the change comes to.
     pub judgement: Judgement,
 }
@@ -96,10 +104,14 @@ pub enum Judgement {
     Better,
     /// Worse by more than noise.
     Worse,
+    /// A time that is longer by more than noise, and by itself no regression: it says where to look.
+    Slower,
+    /// A time that is shorter by more than noise, and by itself no improvement.
+    Faster,
     /// Within noise.
     #[default]
     Same,
-    /// Shown, and not judged: it says what was asked for, not how the service did.
+    /// Shown, and not judged: it says what was asked for, not how the service did, or is too noisy.
     Shown,
 }
 
@@ -128,10 +140,13 @@ pub fn compare(
     let sides = [baseline, candidate];
     let belief = Belief::of(sides, options)?;
     let mut rows = measured(sides, &belief, options);
+    if sides.iter().any(|side| side.len() == 1) {
+        tails_need_a_second_sign(&mut rows);
+    }
     rows.extend(expected::roll_up(sides));
     rows.extend(expected::gates(sides));
     for row in &mut rows {
-        if row.judgement == Judgement::Better && !belief.may_be_better {
+        if matches!(row.judgement, Judgement::Better | Judgement::Faster) && !belief.may_be_better {
             row.judgement = Judgement::Shown;
         }
     }
@@ -164,6 +179,23 @@ fn measured(sides: Sides<'_>, belief: &Belief, options: CompareOptions) -> Vec<C
     known.into_iter().filter_map(row).filter(worth_a_row).collect()
 }
 
+/// With one run on a side the p99 of a clock rests on one bad moment: it counts where p50 or p90 moved with it.
+fn tails_need_a_second_sign(rows: &mut [Compared]) {
+    let moved: Vec<(String, Judgement)> =
+        rows.iter().map(|row| (row.metric.clone(), row.judgement)).collect();
+    for row in rows {
+        let Some(clock) = row.metric.strip_suffix(".p99") else { continue };
+        let signs = [".p50", ".p90"].map(|sign| (format!("{clock}{sign}"), row.judgement));
+        if !signs.iter().any(|sign| moved.contains(sign)) {
+            row.judgement = match row.judgement {
+                Judgement::Worse => Judgement::Slower,
+                Judgement::Better => Judgement::Faster,
+                other => other,
+            };
+        }
+    }
+}
+
 fn named<'a>(runs: &'a [Vec<Measure>], name: &str) -> Vec<&'a Measure> {
     runs.iter().flatten().filter(|measure| measure.metric == name).collect()
 }
@@ -190,6 +222,8 @@ fn compared(
     // What one run has too few samples for, none is judged by.
     let judged =
         all.all(|measure| measure.wanted == wanted) && !(belief.doubtful && matches!(unit, "s" | "/s"));
+    let judgement = if judged { judgement(wanted, band, baseline, candidate) } else { Judgement::Shown };
+    let too_noisy = judgement == Judgement::Same && band.is_too_wide();
     Compared {
         metric,
         unit: unit.to_owned(),
@@ -197,7 +231,9 @@ fn compared(
         candidate,
         change: change(baseline, candidate),
         band: band.part_of(baseline),
-        judgement: if judged { judgement(wanted, band, baseline, candidate) } else { Judgement::Shown },
+        bounds: band.bounds(baseline),
+        too_noisy,
+        judgement: if too_noisy { Judgement::Shown } else { judgement },
     }
 }
 
@@ -214,6 +250,8 @@ fn judgement(wanted: Wanted, band: Band, baseline: f64, candidate: f64) -> Judge
         (Wanted::Less, true) | (Wanted::More | Wanted::NotLess, false) => Judgement::Worse,
         (Wanted::Less, false) | (Wanted::More, true) => Judgement::Better,
         (Wanted::NotLess, true) => Judgement::Same,
+        (Wanted::Evidence, true) => Judgement::Slower,
+        (Wanted::Evidence, false) => Judgement::Faster,
     }
 }
 

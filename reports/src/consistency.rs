@@ -27,6 +27,12 @@ pub enum Inconsistency {
         /// The number by the histogram.
         made_anew: String,
     },
+    /// Arrivals got through, and no phase of any of them is there.
+    #[error("{ended} arrivals got through, and the record has no phase of any of them")]
+    NoPhases {
+        /// How many.
+        ended: u64,
+    },
     /// A histogram cannot be read, so nothing stands for its numbers.
     #[error("the histogram of `{times}` cannot be read: {why}")]
     Histogram {
@@ -81,6 +87,16 @@ pub enum Inconsistency {
     },
 }
 
+impl Inconsistency {
+    /// Whether it is what a gate says that is contradicted.
+    fn is_about(&self, result: &GateResult) -> bool {
+        match self {
+            Self::Gate { gate, .. } | Self::Measured { gate, .. } => *gate == result.gate,
+            _ => false,
+        }
+    }
+}
+
 fn agreeing(agrees: bool) -> &'static str {
     if agrees { "agree" } else { "differ" }
 }
@@ -95,6 +111,7 @@ fn met(passed: bool) -> &'static str {
 pub fn inconsistencies(record: &Record) -> Vec<Inconsistency> {
     let mut found = unsaid_sums(record);
     found.extend(times(record));
+    found.extend(no_phases(record));
     found.extend(throughput(record));
     found.extend(record.reconciliation.iter().filter_map(agreement));
     found.extend(record.gates.iter().filter_map(gate));
@@ -110,6 +127,9 @@ pub fn labelled(record: &Record, found: &[Inconsistency]) -> Record {
         let reasons = found.iter().map(|what| format!("edited or damaged: {what}"));
         let reasons = reasons.chain(std::mem::take(&mut record.verdict.reasons)).collect();
         record.verdict = Verdict { kind: VerdictKind::Invalid, reasons };
+        for gate in record.gates.iter_mut().filter(|gate| found.iter().any(|what| what.is_about(gate))) {
+            gate.metric.push_str(" (contradicted)");
+        }
     }
     record
 }
@@ -135,6 +155,13 @@ fn times(record: &Record) -> Vec<Inconsistency> {
     let phases = record.phases.iter().map(|stats| (stats.phase.as_str(), stats));
     let holds = record.holds.iter().map(|stats| ("held by the mock", stats));
     clocks.into_iter().chain(phases).chain(holds).flat_map(|(name, stats)| of_times(name, stats)).collect()
+}
+
+/// Whoever got through went through a phase. Others may have ended before the first.
+fn no_phases(record: &Record) -> Option<Inconsistency> {
+    let ended = record.outcomes.assigned + record.outcomes.connected;
+    let missing = record.finished > 0 && ended > 0 && record.phases.is_empty();
+    missing.then_some(Inconsistency::NoPhases { ended })
 }
 
 /// Which numbers are not those of the histogram.
@@ -237,7 +264,8 @@ mod tests {
     /// An edit, and whether it is what was found.
     type Edit = (&'static str, fn(&mut Record), fn(&Inconsistency) -> bool);
 
-    const EDITS: [Edit; 16] = [
+    const EDITS: [Edit; 17] = [
+        ("all phases", |r| r.phases.clear(), |i| matches!(i, Inconsistency::NoPhases { ended: 10_000 })),
         ("an outcome", |r| r.outcomes.throttled += 1, |i| matches!(i, Inconsistency::Sum(_))),
         ("a second", |r| r.per_second[0].started += 1, |i| matches!(i, Inconsistency::Sum(_))),
         (
@@ -326,5 +354,16 @@ mod tests {
         let shown = labelled(&record, &inconsistencies(&record));
         assert_eq!((shown.verdict.kind, shown.verdict.reasons.len()), (VerdictKind::Invalid, 2));
         assert_eq!(shown.verdict.reasons[1], "a gate");
+    }
+
+    #[test]
+    fn a_gate_that_is_contradicted_is_marked_and_no_other() {
+        let mut record = demo();
+        record.gates = vec![gate("m", "s", Some(2.0), 1.0), gate("n", "s", Some(0.5), 1.0)];
+        (record.gates[0].gate, record.gates[0].passed) = ("m <= 1s".to_owned(), true);
+        let shown = labelled(&record, &inconsistencies(&record));
+        let marked: Vec<bool> =
+            shown.gates.iter().zip(&record.gates).map(|(shown, gate)| shown.metric != gate.metric).collect();
+        assert_eq!(marked, [true, false]);
     }
 }

@@ -179,7 +179,12 @@ mod tests {
             value: "10006".to_owned(),
             origin: "default".to_owned(),
         }];
-        record.scenario.text = "[fleet]\ndevices = 10006\n".to_owned();
+        record.scenario.text =
+            "# Shows what <is> shown,\n# and how.\n#\n# Size: small\n[fleet]\ndevices = 10006\n".to_owned();
+        record.setup = vec![
+            SetupStep { what: "uploaded the CA".to_owned(), refused: None },
+            SetupStep { what: "proved possession".to_owned(), refused: Some("another key".to_owned()) },
+        ];
         for second in &mut record.per_second {
             second.response_us = Some([1_000, 1_500, 2_000, 3_000]);
             second.held = 40;
@@ -197,6 +202,7 @@ mod tests {
             change: Some(2.0),
             band: 0.0625,
             judgement: crate::Judgement::Worse,
+            ..Compared::default()
         };
         Comparison {
             baseline: vec![side("before/run.json")],
@@ -293,6 +299,69 @@ mod tests {
     }
 
     #[test]
+    fn the_verdict_tells_what_is_shown_what_failed_most_and_what_repairs_it() {
+        let mut record = full();
+        record.reasons[3].count = 7;
+        let page = rendered(&record);
+        let said = section(&page, "verdict");
+        let [what, repair] = view::what_and_repair(&record.reasons[3]);
+        for part in [
+            "Shows what <is> shown, and how.</p>",
+            &what,
+            &repair,
+            &view::capacity_in_short(&record).expect("one"),
+        ] {
+            let part = escaped(part).replace("&#60;/p&#62;", "</p>");
+            assert!(said.contains(&part), "{part} in\n{said}");
+        }
+        assert!(said.contains("<a href=\"#outcomes\">3 more, and all"), "{said}");
+        assert!(said.contains("<dl class=\"figures\"><div><dt>highest rate</dt>"), "{said}");
+        assert!(!section(&rendered(&Record::default()), "verdict").contains("#outcomes"));
+    }
+
+    #[test]
+    fn what_a_run_did_not_do_takes_a_line_and_no_link() {
+        let page = rendered(&demo());
+        for (id, empty) in [("shards", true), ("comparison", true), ("capacity", true), ("outcomes", false)] {
+            assert_eq!(section(&page, id).contains(" class=\"empty\""), empty, "{id}");
+            let (_, links) = page.split_once("<nav").expect("links");
+            let links = links.split("</nav>").next().unwrap_or_default();
+            assert_eq!(links.contains(&format!("href=\"#{id}\"")), !empty, "{id}");
+        }
+    }
+
+    #[test]
+    fn what_came_otherwise_is_alarming_only_where_no_gate_allows_it() {
+        let mut record = demo();
+        record.roll_up[0].actual = 9_000;
+        record.outcomes = Outcomes { assigned: 9_000, refused: 1_006, ..Outcomes::default() };
+        record.reasons[0].expected = false;
+        let alarms = |record: &Record| {
+            let page = rendered(record);
+            let words = ["NOT as expected", "NOT expected", ">differs<", "DIFFERS from", "class=\"differs\""];
+            words.map(|word| page.contains(word))
+        };
+        let own = gate("outcome.refused.count", "count", Some(1_006.0), 1_006.0);
+        let implied = GateResult { implied: true, ..own.clone() };
+        assert_eq!(alarms(&record), [true; 5]);
+        record.gates = vec![own, implied];
+        assert_eq!(alarms(&record), [true; 5]);
+        record.gates.truncate(1);
+        assert_eq!(alarms(&record), [false; 5]);
+        record.verdict.kind = VerdictKind::GateFailed;
+        assert_eq!(alarms(&record), [true; 5]);
+    }
+
+    #[test]
+    fn how_the_instance_was_set_up_is_told_before_the_roll_up_where_it_is_known() {
+        let page = rendered(&full());
+        let said = section(&page, "roll-up");
+        let at = |part: &str| said.find(part).unwrap_or_else(|| panic!("{part} in\n{said}"));
+        assert!(at("<li>proved possession: refused: another key</li>") < at("class=\"tree\""));
+        assert!(!section(&rendered(&demo()), "roll-up").contains("<h3>"));
+    }
+
+    #[test]
     fn names_and_messages_are_escaped() {
         let nasty = "<script>alert('\"&')</script>".to_owned();
         let mut record = full();
@@ -346,6 +415,8 @@ mod tests {
         record.gates = vec![GateResult { metric: nasty.clone(), ..GateResult::default() }];
         record.events = vec![EventDone { what: nasty.clone(), failed: Some(nasty.clone()), at_seconds: 1.0 }];
         record.tls = vec![TlsCount { suite: nasty.clone(), ..TlsCount::default() }];
+        record.setup = vec![SetupStep { what: nasty.clone(), refused: Some(nasty.clone()) }];
+        record.scenario.text = format!("# {nasty}");
         record.capacity = Some(Capacity { evidence: vec![nasty.clone()], ..Capacity::default() });
         record.generator.findings = vec![nasty.clone()];
         let mut comparison = compared();

@@ -1,8 +1,9 @@
 //! The report as JUnit XML, for those who collect test results: what a run had to show, as test cases.
 
 use crate::Sum;
+use crate::compare::{Compared, Comparison, Judgement, told as compared};
 use crate::record::{Check, GateResult, Reason, Record, RollUp, VerdictKind};
-use crate::view::{counted, decimal, grouped, quantity, verdict};
+use crate::view::{allowed, counted, decimal, grouped, quantity, verdict};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
@@ -12,20 +13,22 @@ use std::time::Duration;
 pub struct JunitError(#[from] quick_junit::SerializeError);
 
 /// The report as JUnit XML. Gates, ways of the roll-up, reasons, sums and the service's counts are a test case each; what
-/// leaves the result without worth is an error.
+/// leaves the result without worth is an error. Beside a baseline, each judged metric is one, too, and fails where it is
+/// worse.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn junit(record: &Record) -> Result<String, JunitError> {
+pub fn junit(record: &Record, baseline: Option<&Comparison>) -> Result<String, JunitError> {
     let mut report = Report::new(text(&format!("rollcall {}", record.scenario.name)));
     report.set_time(Duration::try_from_secs_f64(record.wall_seconds).unwrap_or_default());
     let suites = [
         suite("verdict", vec![the_verdict(record)]),
         suite("gates", record.gates.iter().map(gate_case).collect()),
-        suite("roll-up", record.roll_up.iter().map(way_case).collect()),
-        suite("outcomes", record.reasons.iter().map(reason_case).collect()),
+        suite("roll-up", record.roll_up.iter().map(|way| way_case(way, allowed(record))).collect()),
+        suite("outcomes", record.reasons.iter().map(|reason| reason_case(reason, allowed(record))).collect()),
         suite("sums", record.sums().iter().map(sum_case).collect()),
         suite("reconciliation", record.reconciliation.iter().map(check_case).collect()),
+        suite("comparison", baseline.map(comparison_cases).unwrap_or_default()),
     ];
     report.add_test_suites(suites.into_iter().filter(|suite| !suite.test_cases.is_empty()));
     Ok(report.to_string()?)
@@ -75,35 +78,68 @@ fn gate_case(gate: &GateResult) -> TestCase {
     told(&gate.gate, status, &said)
 }
 
-/// A way that nothing certain is expected of is skipped.
-fn way_case(way: &RollUp) -> TestCase {
+/// What came otherwise than the scenario means by itself, and its own gates allow.
+const ALLOWED: &str = "not as the scenario means by itself; its gates allow it";
+
+fn skipped(message: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(text(message));
+    status
+}
+
+/// A way that nothing certain is expected of is skipped, and so is one that the gates allow to differ.
+fn way_case(way: &RollUp, allowed: bool) -> TestCase {
     let path = [std::slice::from_ref(&way.root), &way.path].concat().join(" > ");
     let expected = way.expected.map_or_else(|| "an unknown number".to_owned(), grouped);
     let said = format!("expected {expected}, actual {}", grouped(way.actual));
     let status = match way.expected {
-        None => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(text(&said));
-            status
-        }
+        None => skipped(&said),
         Some(expected) if expected == way.actual => TestCaseStatus::success(),
+        Some(_) if allowed => skipped(&format!("{ALLOWED}: {said}")),
         Some(_) => unlike(NonSuccessKind::Failure, &said, ""),
     };
     told(&format!("{path} > {} > {}", way.group, way.hub), status, &said)
 }
 
-/// Why devices did not get what they wanted: a failure unless the scenario asked for it.
-fn reason_case(reason: &Reason) -> TestCase {
+/// Why devices did not get what they wanted: a failure unless the scenario asked for it or its gates allow it.
+fn reason_case(reason: &Reason, allowed: bool) -> TestCase {
     let code = reason.code.map(|code| format!(" {code}")).unwrap_or_default();
     let phase = reason.phase.as_ref().map(|phase| format!(" at {phase}")).unwrap_or_default();
     let name = format!("{}{code}{phase}: {}", reason.outcome.as_str(), reason.message);
     let said = format!("{}: {}", counted(reason.count, "device"), reason.explanation);
     let repair = format!("repair: {}\nfor instance {}", reason.repair, reason.sample_registration_id);
-    let status = match reason.expected {
-        true => TestCaseStatus::success(),
-        false => unlike(NonSuccessKind::Failure, &said, &repair),
+    let status = match (reason.expected, allowed) {
+        (true, _) => TestCaseStatus::success(),
+        (false, true) => skipped(&format!("{ALLOWED}: {said}")),
+        (false, false) => unlike(NonSuccessKind::Failure, &said, &repair),
     };
     told(&name, status, &said)
+}
+
+/// A case for each judged metric. Where a run does not stand, nothing else is told by them: that is an error.
+fn comparison_cases(comparison: &Comparison) -> Vec<TestCase> {
+    let warnings = comparison.warnings.join("\n");
+    let status = match comparison.doubtful {
+        true => unlike(NonSuccessKind::Error, "a run of the comparison does not stand", &warnings),
+        false => TestCaseStatus::success(),
+    };
+    let stands = told("both runs stand", status, &warnings);
+    let judged = comparison.rows.iter().filter(|row| row.judgement != Judgement::Shown);
+    std::iter::once(stands).chain(judged.map(metric_case)).collect()
+}
+
+fn metric_case(row: &Compared) -> TestCase {
+    let [before, after] = [row.baseline, row.candidate].map(|value| compared::number(row, value));
+    let said = format!(
+        "{}: baseline {before}, candidate {after}, band {}",
+        compared::judged(row),
+        compared::band(row)
+    );
+    let status = match row.judgement {
+        Judgement::Worse => unlike(NonSuccessKind::Failure, &said, ""),
+        _ => TestCaseStatus::success(),
+    };
+    told(&row.metric, status, &said)
 }
 
 fn sum_case(sum: &Sum) -> TestCase {
@@ -144,7 +180,11 @@ mod tests {
     use crate::view::tests::{demo, gate};
 
     fn read(record: &Record) -> Report {
-        let xml = junit(record).expect("XML");
+        read_beside(record, None)
+    }
+
+    fn read_beside(record: &Record, baseline: Option<&Comparison>) -> Report {
+        let xml = junit(record, baseline).expect("XML");
         Report::deserialize_from_str(&xml).unwrap_or_else(|error| panic!("{error}: {xml}"))
     }
 
@@ -203,10 +243,58 @@ mod tests {
     }
 
     #[test]
+    fn what_the_gates_of_a_good_run_allow_is_skipped() {
+        let mut record = demo();
+        record.roll_up[0].expected = Some(1);
+        record.reasons[3].expected = false;
+        for (implied, kind, [failures, skipped]) in [
+            (false, VerdictKind::Good, [0, 1]),
+            (true, VerdictKind::Good, [1, 0]),
+            (false, VerdictKind::GateFailed, [1, 0]),
+        ] {
+            record.verdict.kind = kind;
+            record.gates =
+                vec![GateResult { implied, ..gate("outcome.refused.share", "share", Some(0.1), 0.5) }];
+            let report = read(&record);
+            for suite in ["roll-up", "outcomes"] {
+                let found = counts(&report, suite).expect("the suite");
+                assert_eq!([found[1], found[3]], [failures, skipped], "{suite} {kind:?} {implied}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_metric_that_is_worse_than_the_baseline_fails_and_a_run_that_does_not_stand_is_an_error() {
+        let row = |metric: &str, judgement| Compared {
+            metric: metric.to_owned(),
+            unit: "s".to_owned(),
+            baseline: 0.1,
+            candidate: 0.2,
+            bounds: [0.09, 0.11],
+            judgement,
+            ..Compared::default()
+        };
+        let rows = vec![
+            row("response_time.p50", Judgement::Worse),
+            row("phase.tls.p99", Judgement::Slower),
+            row("service_time.p50", Judgement::Same),
+            row("service_time.max", Judgement::Shown),
+        ];
+        let mut comparison = Comparison { rows, regressed: true, ..Comparison::default() };
+        let report = read_beside(&demo(), Some(&comparison));
+        assert_eq!(counts(&report, "comparison"), Some([4, 1, 0, 0]));
+        comparison.doubtful = true;
+        let report = read_beside(&demo(), Some(&comparison));
+        assert_eq!(counts(&report, "comparison"), Some([4, 1, 1, 0]));
+        assert_eq!(counts(&read(&demo()), "comparison"), None);
+    }
+
+    #[test]
     fn a_failure_tells_what_was_measured_and_a_refusal_its_repair() {
         let mut record = demo();
         record.gates = vec![gate("response_time.p99", "s", Some(2.0), 0.5)];
         record.reasons[0].expected = false;
+        record.verdict.kind = VerdictKind::GateFailed;
         let report = read(&record);
         let told = |suite: &str| {
             let suite =

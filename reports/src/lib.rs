@@ -33,8 +33,8 @@ pub use phases::{HistogramError, PhaseStats};
 pub use record::{
     BUCKETS_PER_DECADE, Capacity, Certificates, Check, Clocks, Ended, EventDone, Expectations, GateResult,
     Generator, Held, Host, InvalidRecord, Issuer, KeyCount, Ledger, OutcomeKind, Outcomes, PhaseTime, Reason,
-    Record, Retries, RollUp, SCHEMA, Sample, ScenarioText, Second, Setting, Shard, ShardFacts, Throughput,
-    TlsCount, Trial, Verdict, VerdictKind, bucket_of, bucket_start_us,
+    Record, Retries, RollUp, SCHEMA, Sample, ScenarioText, Second, Setting, SetupStep, Shard, ShardFacts,
+    Throughput, TlsCount, Trial, Verdict, VerdictKind, bucket_of, bucket_start_us,
 };
 pub use schema::{comparison_schema, record_schema};
 pub use series::{CsvError, series, summary_csv};

@@ -4,13 +4,13 @@
 //! comment stays below the limit of the place it is for; what does not fit is counted.
 
 use crate::compare::Comparison;
-use crate::record::{Reason, Record};
+use crate::record::{Reason, Record, VerdictKind};
 use crate::view::{
     Table, comparison, expected, findings, gates, generator, grouped, headline, reconciliation, roll_up,
-    sorted_reasons, throughput, times, totals, wanted,
+    sorted_reasons, throughput, times, totals, verdict, wanted,
 };
 
-/// The most bytes of a table's rows, and of a list's lines. There are eleven of them, and GitHub takes 65,536
+/// The most bytes of a table's rows, and of a list's lines. There are twelve of them, and GitHub takes 65,536
 /// characters.
 const MOST_ROWS: usize = 4_000;
 /// The most characters of one text; a character takes eight bytes at most.
@@ -25,19 +25,25 @@ pub fn markdown(record: &Record, baseline: Option<&Comparison>) -> String {
         Table { rows: all.rows.iter().filter(|row| is_clock(row)).cloned().collect(), ..times(record) };
     let ways = roll_up(record);
     let mut blocks = vec![
-        format!("### {}\n", plain(&headline(record))),
+        format!("### {}\n", plain(&title(record, baseline))),
         list(&record.verdict.reasons),
-        figures(record),
+        lines(&[
+            ("totals", totals(record)),
+            ("outcome", expected(record)),
+            ("throughput", throughput(record)),
+        ]),
+        baseline.map(compared).unwrap_or_default(),
         table(&gates(record)),
-        table(&clocks),
         reasons(record),
+        table(&clocks),
     ];
     if ways.rows.len() <= FEW_WAYS {
         blocks.push(table(&ways));
     } else {
         blocks.push(folded("The roll-up", &table(&ways)));
     }
-    blocks.extend(baseline.map(compared));
+    blocks.push(found(record));
+    blocks.extend(baseline.map(unchanged));
     blocks.push(folded("How long every phase took", &table(&all)));
     blocks.push(folded("What client and service counted", &table(&reconciliation(record))));
     blocks.push(format!("{}\n", plain(&origin(record))));
@@ -45,14 +51,28 @@ pub fn markdown(record: &Record, baseline: Option<&Comparison>) -> String {
     blocks.join("\n")
 }
 
-/// The figures that are looked at first, a line each.
-fn figures(record: &Record) -> String {
-    let known =
-        [("totals", totals(record)), ("outcome", expected(record)), ("throughput", throughput(record))];
-    let mut lines: Vec<(&str, String)> = known.into_iter().collect();
-    lines.extend(findings(record));
-    lines.push(("generator", generator(record)));
-    lines.extend(record.generator.findings.iter().map(|finding| ("generator", finding.clone())));
+/// The verdict, beside a baseline that of the comparison, too, and what was run.
+fn title(record: &Record, baseline: Option<&Comparison>) -> String {
+    let alone = headline(record);
+    let word = verdict(record);
+    let (Some(comparison), Some(rest)) = (baseline, alone.strip_prefix(word)) else { return alone };
+    match (comparison.doubtful, comparison.regressed, record.verdict.kind) {
+        (true, ..) => alone,
+        (false, true, VerdictKind::Good) => format!("REGRESSION{rest}"),
+        (false, true, _) => format!("{word}, and worse than the baseline{rest}"),
+        (false, false, _) => format!("{word}, and no worse than the baseline{rest}"),
+    }
+}
+
+/// What else was found, a line each.
+fn found(record: &Record) -> String {
+    let mut all = findings(record);
+    all.push(("generator", generator(record)));
+    all.extend(record.generator.findings.iter().map(|finding| ("generator", finding.clone())));
+    lines(&all)
+}
+
+fn lines(lines: &[(&str, String)]) -> String {
     let lines = lines.iter().map(|(name, text)| format!("- **{}**: {}\n", plain(name), plain(text)));
     fitting(lines, "- ")
 }
@@ -88,10 +108,37 @@ fn reasons(record: &Record) -> String {
     laid_out(&title, "", &["outcome", "", "why", "repair", "devices"], 4, &rows)
 }
 
-/// The run beside its baseline.
+/// The run beside its baseline: what changed, and what a reader has to know.
 fn compared(rows: &Comparison) -> String {
-    let (table, warnings) = (table(&comparison(rows)), list(&rows.warnings));
+    let [changed, _] = by_change(rows);
+    let (table, warnings) = (table(&changed), list(&rows.warnings));
     if warnings.is_empty() { table } else { format!("{table}\n{warnings}") }
+}
+
+/// The metrics that did not change, and those that are only shown, folded away.
+fn unchanged(rows: &Comparison) -> String {
+    let [_, rest] = by_change(rows);
+    if rest.rows.is_empty() {
+        String::new()
+    } else {
+        folded("What is the same as in the baseline", &table(&rest))
+    }
+}
+
+/// The rows of a comparison that changed, and the others.
+fn by_change(rows: &Comparison) -> [Table; 2] {
+    let all = comparison(rows);
+    let is_same =
+        |row: &Vec<String>| row.get(1).is_some_and(|word| matches!(&**word, "same" | "noisy" | "-"));
+    let (same, changed) = all.rows.into_iter().partition(is_same);
+    let same = Table {
+        title: "Unchanged",
+        note: String::new(),
+        rows: same,
+        head: all.head.clone(),
+        words: all.words,
+    };
+    [Table { rows: changed, ..all }, same]
 }
 
 /// Where the numbers are from.
@@ -129,7 +176,8 @@ fn laid_out(title: &str, note: &str, head: &[&str], words: usize, rows: &[Vec<St
     let rule = |at: usize| if at < words { "---" } else { "---:" }.to_owned();
     let mut out = format!("{titled}\n{}", line(&mut head.iter().map(|cell| plain(cell))));
     out.push_str(&line(&mut (0..head.len()).map(rule)));
-    let rows = rows.iter().map(|row| line(&mut row.iter().map(|cell| plain(cell))));
+    let cell = |(at, cell): (usize, &String)| if at == 0 { named(cell) } else { plain(cell) };
+    let rows = rows.iter().map(|row| line(&mut row.iter().enumerate().map(cell)));
     out.push_str(&fitting(rows, "\n"));
     out
 }
@@ -149,16 +197,33 @@ fn fitting(lines: impl Iterator<Item = String>, lead: &str) -> String {
     out
 }
 
+/// A name as it is typed: a metric, a path, an id. What could end the code or the cell is escaped as other text is.
+fn named(text: &str) -> String {
+    let tame = |c: char| !(c.is_control() || is_direction(c) || matches!(c, '`' | '\\' | '|'));
+    let is_name = text.contains(['_', '.', '>', '-', '/']) && text.trim() == text;
+    match is_name && text.chars().all(tame) && text.len() <= MOST_TEXT {
+        true => format!("`{text}`"),
+        false => plain(text),
+    }
+}
+
 /// A text as Markdown that shows it and does nothing else. GitHub looks for mentions and references once escapes are
 /// resolved: a space without width keeps `@` and `#` from what they would name.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for (at, c) in text.trim().chars().enumerate() {
+    let mut before = ' ';
+    let mut chars = text.trim().chars().enumerate().peekable();
+    while let Some((at, c)) = chars.next() {
+        let after = chars.peek().map_or(' ', |(_, after)| *after);
         match c {
             _ if at == MOST_TEXT => {
                 out.push('\u{2026}');
                 break;
             }
+            // Neither a tag nor a quotation nor emphasis can begin or end there.
+            '<' if matches!(after, '=' | ' ') => out.push(c),
+            '>' if at > 0 && before == ' ' && matches!(after, '=' | ' ') => out.push(c),
+            '_' if before.is_alphanumeric() && after.is_alphanumeric() => out.push(c),
             '@' | '#' => out.extend(['\\', c, '\u{200b}']),
             '&' | '<' | '>' | '|' => out.push_str(&format!("&#{};", u32::from(c))),
             '\\' | '`' | '*' | '_' | '~' | '[' | ']' | '$' | '!' => out.extend(['\\', c]),
@@ -167,6 +232,7 @@ fn plain(text: &str) -> String {
             c if c.is_control() || is_direction(c) => out.push(' '),
             c => out.push(c),
         }
+        before = c;
     }
     out.replace("://", ":\u{200b}//").replace("www.", "www\u{200b}.")
 }
@@ -180,12 +246,15 @@ const fn is_direction(c: char) -> bool {
 mod tests {
     use super::*;
     use crate::compare::Compared;
-    use crate::record::{Check, GateResult, OutcomeKind, RollUp, VerdictKind};
+    use crate::compare::Judgement;
+    use crate::record::{Check, GateResult, OutcomeKind, RollUp};
     use crate::view::tests::{demo, gate};
 
     /// The cells of every row of the tables, as a reader sees them.
     fn cells(text: &str) -> Vec<Vec<String>> {
-        let seen = |cell: &str| cell.trim().replace("&#62;", ">").replace("&#60;", "<").replace('\\', "");
+        let seen = |cell: &str| {
+            cell.trim().trim_matches('`').replace("&#62;", ">").replace("&#60;", "<").replace('\\', "")
+        };
         let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
         rows.map(|row| row.split(" | ").map(seen).collect()).collect()
     }
@@ -206,6 +275,68 @@ mod tests {
         }
         let refusal = rows.iter().find(|row| row[0].starts_with("refused 401002")).expect("a refusal");
         assert_eq!(refusal[1..], ["expected", "expired explained", "repair expired", "1"]);
+    }
+
+    #[test]
+    fn names_are_typed_as_they_are() {
+        for (text, shown) in [
+            ("response_time.p99", "`response_time.p99`"),
+            ("Root > Line A > line-a", "`Root > Line A > line-a`"),
+            ("tcp", "tcp"),
+            ("a_`b", "a\\_\\`b"),
+            ("a_|b", "a\\_&#124;b"),
+            ("a.\\", "a.\\\\"),
+        ] {
+            assert_eq!(named(text), shown);
+        }
+        for (text, shown) in [
+            ("rate_of > 3 and <= 4", "rate_of > 3 and <= 4"),
+            ("> 3 _x_ <b>", "&#62; 3 \\_x\\_ &#60;b&#62;"),
+            ("__a", "\\_\\_a"),
+        ] {
+            assert_eq!(plain(text), shown);
+        }
+    }
+
+    #[test]
+    fn beside_a_baseline_the_title_says_how_it_went_and_what_is_the_same_is_folded() {
+        let row = |metric: &str, judgement| Compared {
+            metric: metric.to_owned(),
+            judgement,
+            ..Compared::default()
+        };
+        let rows = vec![
+            row("rate.same", Judgement::Same),
+            row("phase.slower", Judgement::Slower),
+            row("time.worse", Judgement::Worse),
+        ];
+        let regressed = Comparison { rows, regressed: true, ..Comparison::default() };
+        let same = Comparison::default();
+        let doubtful = Comparison { doubtful: true, ..regressed.clone() };
+        let failed = |record: &mut Record| record.verdict.kind = VerdictKind::GateFailed;
+        let mut bad = demo();
+        failed(&mut bad);
+        for (record, comparison, title) in [
+            (demo(), &regressed, "### REGRESSION: demo"),
+            (demo(), &same, "### GOOD, and no worse than the baseline: demo"),
+            (demo(), &doubtful, "### GOOD: demo"),
+            (bad, &regressed, "### GATE FAILED, and worse than the baseline: demo"),
+        ] {
+            assert_eq!(markdown(&record, Some(comparison)).lines().next(), Some(title));
+        }
+        let text = markdown(&demo(), Some(&regressed));
+        let unfolded = cells(text.split("<details>").next().expect("text"));
+        let at = |name: &str| unfolded.iter().position(|row| row[0] == name);
+        assert!(at("time.worse") < at("phase.slower") && at("time.worse").is_some(), "{text}");
+        assert_eq!(at("rate.same"), None);
+        assert!(cells(&text).iter().any(|row| row[0] == "rate.same"));
+    }
+
+    #[test]
+    fn failures_stand_before_what_else_was_found() {
+        let text = markdown(&demo(), None);
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in {text}"));
+        assert!(at("**Not assigned**") < at("**generator**"));
     }
 
     #[test]
@@ -276,7 +407,8 @@ mod tests {
     #[test]
     fn whatever_the_record_says_it_stays_text_in_its_cell() {
         let text = markdown(&hostile(1), Some(&hostile_comparison(1)));
-        let clean = markdown(&demo(), Some(&Comparison::default()));
+        let plain_comparison = Comparison { rows: vec![Compared::default()], ..Comparison::default() };
+        let clean = markdown(&demo(), Some(&plain_comparison));
         let tags = |text: &str| text.matches('<').count();
         assert_eq!(tags(&text), tags(&clean), "{text}");
         let live = without_escapes(&text).replace("&#", "").replacen("### ", "", 1);

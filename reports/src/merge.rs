@@ -34,7 +34,7 @@ pub enum MergeFault {
         place: usize,
     },
     /// Shards of different runs.
-    #[error("record {place} is of another run: its {difference} differs from the first one's")]
+    #[error("record {place} is of another run: {difference}")]
     OtherRun {
         /// Which of the records, from 1.
         place: usize,
@@ -105,27 +105,47 @@ impl MergeFault {
     }
 }
 
-/// What tells two runs apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What tells two runs apart: what it is in one of them, and in the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// The text of the scenario.
     Scenario,
-    /// Values given on the command line.
-    Overrides,
+    /// A value that was set besides the scenario.
+    Setting {
+        /// Its key.
+        key: String,
+        /// What it came to, where that is known.
+        found: Option<String>,
+        /// What it came to in the first.
+        first: Option<String>,
+    },
     /// The seed.
-    Seed,
+    Seed {
+        /// That of this one.
+        found: u64,
+        /// That of the first.
+        first: u64,
+    },
     /// How many shards there are.
-    Count,
+    Count {
+        /// In this one.
+        found: u64,
+        /// In the first.
+        first: u64,
+    },
 }
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Scenario => "scenario",
-            Self::Overrides => "overrides",
-            Self::Seed => "seed",
-            Self::Count => "number of shards",
-        })
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+        match self {
+            Self::Scenario => f.write_str("the text of its scenario is not that of the first"),
+            Self::Setting { key, found, first } => {
+                write!(f, "{key} {}, and {} in the first", value(found), value(first))
+            }
+            Self::Seed { found, first } => write!(f, "seed {found}, and {first} in the first"),
+            Self::Count { found, first } => write!(f, "split in {found} shards, and in {first} in the first"),
+        }
     }
 }
 
@@ -154,6 +174,8 @@ pub fn merge(records: &[Record]) -> Result<Record, MergeFault> {
         scenario: first.scenario.clone(),
         seed: first.seed,
         host: host(&shards),
+        // Where each shard had a mock of its own, they were set up alike.
+        setup: first.setup.clone(),
         notes: notes(&shards, apart),
         planned: sum(|shard| shard.planned),
         started: sum(|shard| shard.started),
@@ -203,7 +225,8 @@ fn shards(records: &[Record]) -> Result<Vec<&Record>, MergeFault> {
         }
         let Shard { index, count } = record.shard.ok_or(MergeFault::Unsharded { place })?;
         let (first, shards) = *run.get_or_insert((record, count));
-        let differs = if count == shards { difference(first, record) } else { Some(Difference::Count) };
+        let split = (count != shards).then_some(Difference::Count { found: count, first: shards });
+        let differs = split.or_else(|| difference(first, record));
         if let Some(difference) = differs {
             return Err(MergeFault::OtherRun { place, difference });
         }
@@ -222,12 +245,20 @@ fn shards(records: &[Record]) -> Result<Vec<&Record>, MergeFault> {
 }
 
 fn difference(one: &Record, other: &Record) -> Option<Difference> {
-    let differences = [
-        (one.scenario.text != other.scenario.text, Difference::Scenario),
-        (overrides(one) != overrides(other), Difference::Overrides),
-        (one.seed != other.seed, Difference::Seed),
-    ];
-    differences.into_iter().find_map(|(differ, what)| differ.then_some(what))
+    if one.scenario.text != other.scenario.text {
+        return Some(Difference::Scenario);
+    }
+    if one.seed != other.seed {
+        return Some(Difference::Seed { found: other.seed, first: one.seed });
+    }
+    let (before, after) = (overrides(one), overrides(other));
+    let key = before.keys().chain(after.keys()).find(|key| before.get(*key) != after.get(*key))?;
+    let value = |given: &BTreeMap<&str, &str>, record: &Record| {
+        let resolved = || record.settings.iter().find(|setting| setting.key == *key);
+        given.get(key).map(|value| (*value).to_owned()).or_else(|| Some(resolved()?.value.clone()))
+    };
+    let (found, first) = (value(&after, other), value(&before, one));
+    Some(Difference::Setting { key: (*key).to_owned(), found, first })
 }
 
 /// Overrides that may differ between shards: where the one service is, as seen from each of them.
@@ -800,17 +831,30 @@ mod tests {
             ),
             ("a whole run", |r| r[1].shard = None, |f| matches!(f, MergeFault::Unsharded { place: 2 })),
             ("another schema", |r| r[1].schema.push('0'), |f| matches!(f, MergeFault::Schema { .. })),
-            ("another seed", |r| r[2].seed = 9, |f| other(f, Difference::Seed)),
-            ("another scenario", |r| r[2].scenario.text.push('#'), |f| other(f, Difference::Scenario)),
+            (
+                "another seed",
+                |r| r[2].seed = 9,
+                |f| other(f, |d| matches!(d, Difference::Seed { found: 9, .. })),
+            ),
+            (
+                "another scenario",
+                |r| r[2].scenario.text.push('#'),
+                |f| other(f, |d| matches!(d, Difference::Scenario)),
+            ),
             (
                 "another count",
                 |r| r[2].shard = Some(Shard { index: 3, count: 4 }),
-                |f| other(f, Difference::Count),
+                |f| other(f, |d| matches!(d, Difference::Count { found: 4, first: 3 })),
             ),
             (
                 "another override",
                 |r| r[2].scenario.overrides.push("fleet.devices=9".into()),
-                |f| other(f, Difference::Overrides),
+                |f| {
+                    other(f, |d| {
+                        matches!(d, Difference::Setting { key, found: Some(found), first: None }
+                            if key == "fleet.devices" && found == "9")
+                    })
+                },
             ),
             (
                 "no set",
@@ -826,8 +870,8 @@ mod tests {
         }
     }
 
-    fn other(fault: &MergeFault, expected: Difference) -> bool {
-        matches!(fault, MergeFault::OtherRun { place: 3, difference } if *difference == expected)
+    fn other(fault: &MergeFault, expected: fn(&Difference) -> bool) -> bool {
+        matches!(fault, MergeFault::OtherRun { place: 3, difference } if expected(difference))
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Record {
     pub shards: Vec<ShardFacts>,
     /// Where it ran.
     pub host: Host,
+    /// How the service was set up for the run, step by step: of a mock inside the run, before the first device came.
+    pub setup: Vec<SetupStep>,
     /// What a reader should know about the set-up, one sentence each.
     pub notes: Vec<String>,
     /// Planned arrivals: each device of the fleet, or of the shard, once for each of its turns.
@@ -269,6 +271,16 @@ pub struct Host {
     pub kernel: String,
     /// How the program was built: `release`, or `debug`, whose figures are not to be compared with others.
     pub build: String,
+}
+
+/// A step by which the service was set up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SetupStep {
+    /// What was done.
+    pub what: String,
+    /// How the service refused it, if it did: the scenario meant that, or there would be no run.
+    pub refused: Option<String>,
 }
 
 /// How a run ended.

@@ -8,6 +8,7 @@ use crate::view::{
     Table, counted, expected, findings, gates, generator, grouped, headline, reconciliation, roll_up,
     throughput, times, totals, wanted,
 };
+use std::collections::BTreeMap;
 
 /// The longest a summary may be, in lines.
 const MOST_LINES: usize = 60;
@@ -57,7 +58,12 @@ pub fn summary(record: &Record) -> String {
 }
 
 fn lines(record: &Record, most: &Most) -> Vec<String> {
-    let mut lines = paragraph("", 2, &headline(record));
+    let named = |name: &str, text: &str| paragraph(&format!("{name:<9} "), 10, text);
+    let (capacity, findings): (Vec<_>, Vec<_>) =
+        findings(record).into_iter().partition(|(name, _)| *name == "capacity");
+    // Who searched for it wants to know it first.
+    let mut lines: Vec<String> = capacity.iter().flat_map(|(name, text)| named(name, text)).collect();
+    lines.extend(paragraph("", 2, &headline(record)));
     lines.extend(cut(record.verdict.reasons.iter().map(|reason| paragraph("  ", 4, reason)), most.words));
     lines.extend(paragraph("", 2, &totals(record)));
     lines.extend(paragraph("", 2, &expected(record)));
@@ -65,17 +71,32 @@ fn lines(record: &Record, most: &Most) -> Vec<String> {
         lines.extend(table(&gates(record), most.gates));
     }
     lines.extend(refusals(record, most));
-    lines.extend(table(&roll_up(record), most.ways));
+    lines.extend(ways(record, most.ways));
     lines.push(String::new());
     lines.extend(paragraph("", 2, &throughput(record)));
-    let named = |name: &str, text: &str| paragraph(&format!("{name:<9} "), 10, text);
-    lines.extend(findings(record).iter().flat_map(|(name, text)| named(name, text)));
+    lines.extend(findings.iter().flat_map(|(name, text)| named(name, text)));
     lines.extend(named("generator", &generator(record)));
     let health = record.generator.findings.iter().map(|finding| paragraph("  ", 4, finding));
     lines.extend(cut(health, most.words));
-    lines.extend(table(&times(record), MOST_TIMES));
+    lines.extend(table(&told(times(record)), MOST_TIMES));
     lines.extend(table(&reconciliation(record), most.checks));
     lines
+}
+
+/// Where the devices were assigned to.
+fn ways(record: &Record, most: usize) -> Vec<String> {
+    if record.roll_up.is_empty() {
+        return vec![String::new(), "Roll-up: nobody rolled up".to_owned()];
+    }
+    table(&roll_up(record), most)
+}
+
+/// The times, without numbers where nobody was measured: 0 ms would be very fast.
+fn told(mut times: Table) -> Table {
+    for row in times.rows.iter_mut().filter(|row| row.get(times.words).is_some_and(|count| count == "0")) {
+        row.iter_mut().skip(times.words + 1).for_each(|cell| "-".clone_into(cell));
+    }
+    times
 }
 
 /// A name or message from outside may hold characters that move the cursor or break the line.
@@ -133,9 +154,24 @@ fn refusals(record: &Record, most: &Most) -> Vec<String> {
     let rest = reasons.get(most.refusals..).unwrap_or_default();
     if !rest.is_empty() {
         let devices = rest.iter().map(|reason| reason.count).sum();
-        lines.push(format!("  and {} for {} more in the report", counted(devices, "device"), rest.len()));
+        let all = format!("and {} for {} more in the report", counted(devices, "device"), rest.len());
+        let kinds = if rest.len() > 1 { format!(": {}", by_code(rest)) } else { String::new() };
+        lines.extend(paragraph("  ", 4, &format!("{all}{kinds}")));
     }
     lines
+}
+
+/// How often each outcome and code is among these reasons, the most frequent first.
+fn by_code(reasons: &[&Reason]) -> String {
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    for reason in reasons {
+        let code = reason.code.map(|code| format!(" {code}")).unwrap_or_default();
+        *kinds.entry(format!("{}{code}", reason.outcome.as_str())).or_default() += reason.count;
+    }
+    let mut kinds: Vec<(String, u64)> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let kinds = kinds.into_iter().map(|(kind, count)| format!("{} {kind}", grouped(count)));
+    kinds.collect::<Vec<_>>().join(", ")
 }
 
 fn refusal(reason: &Reason, most: &Most) -> Vec<String> {
@@ -161,7 +197,8 @@ fn refusal(reason: &Reason, most: &Most) -> Vec<String> {
     lines
 }
 
-/// A table, or, where it would be too wide, the numbers of each row with its words below.
+/// A table. Where it would be too wide, the longest cells of its widest words stand above their rows; where that does not
+/// help, the numbers of each row have its words below.
 pub(crate) fn table(table: &Table, most: usize) -> Vec<String> {
     let mut out = vec![String::new()];
     out.extend(paragraph("", 2, &format!("{} ({})", table.title, table.note)));
@@ -174,6 +211,11 @@ pub(crate) fn table(table: &Table, most: usize) -> Vec<String> {
         out.extend(cut(whole.into_iter().skip(1).map(|line| vec![line]), most));
         return out;
     }
+    if let Some((head, rows)) = broken(table) {
+        out.push(head);
+        out.extend(cut(rows.into_iter(), most));
+        return out;
+    }
     let mut numbers = aligned(table, table.words).into_iter();
     out.extend(numbers.next());
     let row = |(numbers, row): (String, &Vec<String>)| {
@@ -184,12 +226,43 @@ pub(crate) fn table(table: &Table, most: usize) -> Vec<String> {
     out
 }
 
+/// The narrowest that a column of words is made.
+const LEAST_WORDS: usize = 24;
+
+/// The head of a table and the lines of each row, the widest column of words as narrow as the others leave it room. What
+/// is longer stands above its row, whole, so that it can be searched for. Nothing where there is too little room.
+fn broken(table: &Table) -> Option<(String, Vec<Vec<String>>)> {
+    let widths = widths(table);
+    let widest = (0..table.words).max_by_key(|&column| widths.get(column))?;
+    let others: usize = widths.iter().sum::<usize>() + 2 * widths.len() - widths.get(widest)?;
+    let room = WIDTH.checked_sub(others).filter(|room| *room >= LEAST_WORDS)?;
+    let mut narrow = table.clone();
+    let cells = narrow.rows.iter_mut().filter_map(|row| row.get_mut(widest));
+    let long: Vec<String> =
+        cells.map(|cell| if columns(cell) > room { std::mem::take(cell) } else { String::new() }).collect();
+    let mut lines = aligned(&narrow, 0).into_iter();
+    let head = lines.next()?;
+    let rows = lines.zip(long).map(|(line, long)| {
+        let above = if long.is_empty() { Vec::new() } else { paragraph("  ", 4, &long) };
+        above.into_iter().chain([line]).collect()
+    });
+    Some((head, rows.collect()))
+}
+
+/// How wide each column of a table is.
+fn widths(table: &Table) -> Vec<usize> {
+    let of = |column: usize, head: &str| {
+        let cells = table.rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| columns(cell)).max().unwrap_or(0).max(columns(head))
+    };
+    table.head.iter().enumerate().map(|(column, head)| of(column, head)).collect()
+}
+
 /// The columns of a table from one of them on, its head first.
 fn aligned(table: &Table, from: usize) -> Vec<String> {
     let head: Vec<String> = table.head.iter().map(|&cell| cell.to_owned()).collect();
     let rows = || std::iter::once(&head).chain(&table.rows);
-    let width = |column: usize| rows().filter_map(|row| row.get(column)).map(|cell| columns(cell)).max();
-    let widths: Vec<usize> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let widths = widths(table);
     let cell = |(at, (cell, &width)): (usize, (&String, &usize))| match at < table.words {
         true => format!("  {cell:<width$}"),
         false => format!("  {cell:>width$}"),
@@ -286,7 +359,7 @@ mod tests {
     fn a_long_report_is_cut_to_sixty_lines_and_says_so() {
         let text = summary(&crowded());
         assert!(text.lines().count() <= 60, "{} lines\n{text}", text.lines().count());
-        assert!(text.contains("  and 29 devices for 29 more in the report\n"), "{text}");
+        assert!(text.contains("  and 29 devices for 29 more in the report: 29 refused 401002\n"), "{text}");
         for more in [28, 29] {
             assert!(text.contains(&format!("  and {more} more in the report\n")), "{more} in\n{text}");
         }
@@ -315,7 +388,7 @@ mod tests {
         ] {
             assert!(line(&text, start).join(" ").contains(words), "{start} in\n{text}");
         }
-        assert!(text.starts_with("GENERATOR-LIMITED: demo\n"), "{text}");
+        assert!(text.starts_with("capacity ") && text.contains("\nGENERATOR-LIMITED: demo\n"), "{text}");
     }
 
     /// A record whose names, messages and numbers are as long as they get.
@@ -361,12 +434,46 @@ mod tests {
     }
 
     #[test]
-    fn a_way_that_is_too_long_for_a_row_stands_below_its_numbers() {
-        let text = summary(&wide());
-        let at = text.lines().position(|line| line.trim() == "expected  actual").expect("a head");
-        let below: Vec<_> = text.lines().skip(at + 1).take(2).map(str::trim_start).collect();
-        assert_eq!(below[0].split_whitespace().collect::<Vec<_>>(), ["10,000", "10,000"]);
-        assert!(below[1].starts_with("Root > factory line"), "{text}");
+    fn a_way_that_is_too_long_for_a_row_stands_above_it_and_moves_no_other() {
+        let mut record = wide();
+        record.roll_up.push(demo().roll_up[0].clone());
+        let text = summary(&record);
+        assert_eq!(line(&text, "Root > factory line")[0], "Root");
+        let ends: Vec<usize> = text.lines().filter(|line| line.ends_with("10,000")).map(columns).collect();
+        assert_eq!((ends.len(), ends[0]), (2, ends[1]), "{text}");
+        assert!(line(&text, "Root > Line A > line-a > hub-1").len() > 8, "{text}");
+    }
+
+    #[test]
+    fn a_table_without_room_for_its_words_has_them_below_its_numbers() {
+        let cells = ["a way that is longer than what is left", "1,000,000,000,000"];
+        let mut row = vec![cells[0].to_owned()];
+        row.extend(vec![cells[1].to_owned(); 4]);
+        let head = vec!["way", "a", "b", "c", "d"];
+        let lines = table(&Table { title: "T", note: String::new(), head, words: 1, rows: vec![row] }, 1);
+        assert_eq!(lines.last().map(|line| line.trim()), Some(cells[0]), "{lines:?}");
+    }
+
+    #[test]
+    fn where_nobody_was_measured_there_is_no_time_and_no_way() {
+        let mut record = demo();
+        record.clocks.service_time = crate::PhaseStats::default();
+        record.roll_up.clear();
+        let text = summary(&record);
+        assert_eq!(line(&text, "service time  ")[2..], ["0", "-", "-", "-", "-", "-"]);
+        assert!(text.contains("nobody rolled up") && !text.contains("expected  actual"), "{text}");
+    }
+
+    #[test]
+    fn reasons_beyond_the_first_are_counted_by_their_code() {
+        let mut record = demo();
+        let one = record.reasons[0].clone();
+        record.reasons = vec![one.clone(); 9];
+        for (at, code) in [(7, 404_201), (8, 404_201)] {
+            record.reasons[at] = Reason { code: Some(code), count: 5, ..one.clone() };
+        }
+        let text = summary(&record);
+        assert!(text.contains("more in the report: 10 refused 404201, "), "{text}");
     }
 
     #[test]

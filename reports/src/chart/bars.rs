@@ -2,6 +2,7 @@
 
 use super::canvas::{Canvas, LEFT, RIGHT, Style, Swatch, short};
 use super::columns::Columns;
+use super::events;
 use super::over_time::time_axis;
 use super::scale::{Scale, number};
 use super::{MOST_BARS, MOST_ROWS, PLOT};
@@ -26,6 +27,7 @@ pub(crate) fn outcomes(record: &Record) -> Option<Drawing> {
     let layers = present(record, layers);
     let stack = Stack { axis: "arrivals", layers: &layers };
     let (columns, canvas, highest) = stack.draw(record)?;
+    let marked = events::in_words(record);
     let drawn: u64 = layers.iter().map(|layer| total(record, layer)).sum();
     let elsewhere = match record.outcomes.total().saturating_sub(drawn) {
         0 => String::new(),
@@ -39,7 +41,7 @@ pub(crate) fn outcomes(record: &Record) -> Option<Drawing> {
         title: "Outcomes over time".to_owned(),
         note: format!(
             "Arrivals by how they ended, stacked from 0; a bar is {}{}. Those shed stand where they were due. The \
-             legend has the sums.{elsewhere} Highest bar: {}.",
+             legend has the sums.{elsewhere} Highest bar: {}.{marked}",
             columns.one_in_words(),
             columns.rest_in_words(),
             grouped(highest),
@@ -102,13 +104,14 @@ pub(crate) fn retries(record: &Record) -> Option<Drawing> {
     let layers = present(record, layers);
     let stack = Stack { axis: "requests made again", layers: &layers };
     let (columns, canvas, highest) = stack.draw(record)?;
+    let marked = events::in_words(record);
     let label = format!("Stacked bars of retries over time: {}.", stack.sums(record).join(", "));
     Some(Drawing {
         id: "retries",
         title: "Retries".to_owned(),
         note: format!(
             "Requests and connections made again, stacked from 0; a bar is {}{}. The legend has the sums. Highest \
-             bar: {}.",
+             bar: {}.{marked}",
             columns.one_in_words(),
             columns.rest_in_words(),
             grouped(highest),
@@ -181,6 +184,7 @@ impl Stack<'_> {
         canvas.upright_axis(&scale.ticks(number));
         self.bars(&mut canvas, &columns, &scale, &counts);
         time_axis(&mut canvas, &columns);
+        events::mark(&mut canvas, &columns, record);
         Some((columns, canvas, highest))
     }
 

@@ -225,6 +225,17 @@ impl Canvas {
         self.path("tick", &mark);
     }
 
+    /// A dashed line from top to bottom at a share of the width, with a short name beside it in one of the rows.
+    pub(super) fn event(&mut self, share: f64, name: &str, row: usize) {
+        let x = self.x(share);
+        self.path("event", &format!("M{} {}V{}", short(x), short(self.top), short(self.bottom)));
+        let y = self.top + LINE * (row as f64 + 1.0) - 8.0;
+        match x + 5.0 + text_width(name) > WIDTH {
+            true => self.text((x - 5.0, y), Anchor::End, name),
+            false => self.text((x + 5.0, y), Anchor::Start, name),
+        }
+    }
+
     /// Paths in units of their own: from the left bottom corner of the plot, `across` and `up` units to the whole of it.
     pub(super) fn grid_of_cells(&mut self, (across, up): (f64, f64), paths: &[(String, String)]) {
         let (wide, high) = ((RIGHT - LEFT) / across, (self.bottom - self.top) / up);
@@ -276,7 +287,7 @@ impl Anchor {
 }
 
 /// At most how wide a text is.
-fn text_width(text: &str) -> f64 {
+pub(super) fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * LETTER
 }
 

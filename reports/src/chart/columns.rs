@@ -61,6 +61,11 @@ impl<'r> Columns<'r> {
         second as f64 / (self.step as f64 * self.count() as f64)
     }
 
+    /// Where a moment within a second is, as a share of all columns.
+    pub(super) fn moment(&self, seconds: f64) -> f64 {
+        (seconds / (self.step as f64 * self.count() as f64)).clamp(0.0, 1.0)
+    }
+
     /// Which seconds a column is made of: `12 s`, or `720 to 1,079 s`.
     pub(super) fn name(&self, column: usize) -> String {
         let first = column as u64 * self.step;

@@ -10,6 +10,7 @@ mod bars;
 mod canvas;
 mod columns;
 mod curve;
+mod events;
 mod heat_map;
 mod over_time;
 mod scale;
@@ -62,6 +63,7 @@ svg.chart { display: block; width: 100%; min-width: 0; max-width: 56rem; height:
 .chart path { fill: none; }
 .chart .grid { stroke: var(--line); } .chart .axis, .chart .whisker { stroke: var(--soft); }
 .chart .halo { stroke: var(--paper); stroke-width: 7; } .chart .tick { stroke: var(--ink); stroke-width: 3; }
+.chart .event { stroke: var(--soft); stroke-dasharray: 3 4; }
 .chart .ring { stroke: var(--ink); stroke-width: 1.5; }
 .chart .line { stroke: currentColor; stroke-width: 2; stroke-linejoin: round; } .chart .dots { fill: currentColor; }
 .chart .stack { stroke: currentColor; } .chart .ground { stroke: currentColor; stroke-opacity: .3; }

@@ -2,6 +2,7 @@
 
 use super::canvas::{Canvas, Key, Style, Swatch, is_alone, polyline};
 use super::columns::Columns;
+use super::events;
 use super::scale::{Scale, Tick, duration, moments, number};
 use super::{MOST_POINTS, MOST_ROWS, PLOT};
 use crate::drawing::Drawing;
@@ -43,13 +44,14 @@ pub(crate) fn rates(record: &Record) -> Option<Drawing> {
     ]);
     let chart = Lines { axis: "arrivals a second", lines: &lines, times: false, zeros: false, level: None };
     let (columns, canvas, peak) = chart.draw(record)?;
+    let marked = events::in_words(record);
     let means = means(record, &lines);
     let label = format!("Line chart of arrivals a second over time; peak {peak}.{means}");
     Some(Drawing {
         id: "rates",
         title: "Offered, started and achieved rate".to_owned(),
         note: format!(
-            "Arrivals a second; achieved are those {}; {}.{means} Peak: {peak}.",
+            "Arrivals a second; achieved are those {}; {}.{means} Peak: {peak}.{marked}",
             wanted(record),
             columns.points_in_words(),
         ),
@@ -79,12 +81,13 @@ pub(crate) fn in_flight(record: &Record) -> Option<Drawing> {
     let lines = [Line { name: "in flight", style: Style::new(1, 1), value: |second| Some(second.in_flight) }];
     let chart = Lines { axis: "devices", lines: &lines, times: false, zeros: true, level: None };
     let (columns, canvas, peak) = chart.draw(record)?;
+    let marked = events::in_words(record);
     let label = format!("Line chart of devices in flight over time; peak {peak}.");
     Some(Drawing {
         id: "in-flight",
         title: "In flight".to_owned(),
         note: format!(
-            "Devices whose attempt was going on at the end of a second; {}. Peak: {peak}.",
+            "Devices whose attempt was going on at the end of a second; {}. Peak: {peak}.{marked}",
             columns.points_in_words()
         ),
         svg: canvas.finish(&label),
@@ -106,12 +109,13 @@ pub(crate) fn held(record: &Record) -> Option<Drawing> {
     ];
     let chart = Lines { axis: "devices", lines: &lines, times: false, zeros: true, level: None };
     let (columns, canvas, peak) = chart.draw(record)?;
+    let marked = events::in_words(record);
     let label = format!("Line chart of devices that stayed connected and devices in flight; peak {peak}.");
     Some(Drawing {
         id: "held",
         title: "Devices connected".to_owned(),
         note: format!(
-            "Devices that stayed connected, and those in flight, at the end of a second; {}. Peak: {peak}.",
+            "Devices that stayed connected, and those in flight, at the end of a second; {}. Peak: {peak}.{marked}",
             columns.points_in_words()
         ),
         svg: canvas.finish(&label),
@@ -153,6 +157,7 @@ pub(crate) fn percentiles(record: &Record) -> Option<Drawing> {
     ];
     let chart = Lines { axis: "time, logarithmic", lines: &lines, times: true, zeros: false, level: None };
     let (columns, canvas, peak) = chart.draw(record)?;
+    let marked = events::in_words(record);
     let label = format!(
         "Line chart of response time p50, p90, p99 and max and of service time p99 over time; peak {peak}."
     );
@@ -161,7 +166,7 @@ pub(crate) fn percentiles(record: &Record) -> Option<Drawing> {
         title: "Percentiles over time".to_owned(),
         note: format!(
             "Times of those {} in a second, on a logarithmic axis that does not begin at 0; {}; no line where nobody \
-             was. Response time from when due, service time from the start. Peak: {peak}.",
+             was. Response time from when due, service time from the start. Peak: {peak}.{marked}",
             wanted(record),
             columns.points_in_words(),
         ),
@@ -188,6 +193,7 @@ pub(crate) fn throttling(record: &Record) -> Option<Drawing> {
     let chart =
         Lines { axis: "answers and devices a second", lines: &lines, times: false, zeros: true, level };
     let (columns, canvas, peak) = chart.draw(record)?;
+    let marked = events::in_words(record);
     let allowed = record.quota_per_minute.map_or_else(
         || "What the service allows is not known".to_owned(),
         |quota| format!("The service allows {} registrations a minute", grouped(quota)),
@@ -197,7 +203,7 @@ pub(crate) fn throttling(record: &Record) -> Option<Drawing> {
         id: "throttling",
         title: "Throttling".to_owned(),
         note: format!(
-            "Answers that asked a device to come back later, and devices {}, a second; {}. {allowed}. Peak: {peak}.",
+            "Answers that asked a device to come back later, and devices {}, a second; {}. {allowed}. Peak: {peak}.{marked}",
             wanted(record),
             columns.points_in_words(),
         ),
@@ -245,6 +251,7 @@ impl Lines<'_> {
             canvas.ring(canvas.x(columns.middle(column)), canvas.y(scale.share(highest as f64)));
             peak.push_str(&format!(" ({}) at {}", self.lines[line].name, columns.name(column)));
         }
+        events::mark(&mut canvas, &columns, record);
         Some((columns, canvas, peak))
     }
 

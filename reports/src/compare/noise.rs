@@ -17,7 +17,9 @@
 //! - Shares: *k* times the binomial error of two counts with one probability, √(*p*(1-*p*)(1/*n*₁ + 1/*n*₂)); what can
 //!   happen more than once an arrival has the Poisson error √(*p*(1/*n*₁ + 1/*n*₂)) and the floor, for it comes in
 //!   bursts. With repeats also *k* times the spread between them.
-//! - Times differ by 0.2 ms without anybody's fault, and phases by a twentieth of the whole attempt.
+//! - Medians differ by 2 ms without anybody's fault, tails by 5 ms, half of it where both sides have repeats, and phases
+//!   by a twentieth of the whole attempt.
+//! - Where the band is wider than the value itself, a change within it is not judged: that nothing was seen says nothing.
 
 use super::measures::{Measure, Noise, Series};
 use super::{CompareOptions, Sides};
@@ -29,7 +31,13 @@ const FACTOR: f64 = 3.0;
 /// ours: the least band of medians and rates where a side has one run.
 const FLOOR: f64 = 0.10;
 /// ours: the same where both sides have repeats.
-const FLOOR_OF_REPEATS: f64 = 0.05;
+const FLOOR_OF_REPEATS: f64 = FLOOR * OF_REPEATS;
+/// ours: what is left of a floor where both sides have repeats.
+const OF_REPEATS: f64 = 0.5;
+/// ours: a band that says nothing, as a part.
+const TOO_WIDE: f64 = 1.0;
+/// The most that is told of a band, as a logarithm, so that it stays a number.
+const WIDEST: f64 = 20.0;
 /// Of a normal distribution, the standard deviation in median absolute deviations.
 const DEVIATIONS: f64 = 1.482_6;
 /// Of a normal distribution, the error of a median in those of a mean: √(π/2).
@@ -51,7 +59,8 @@ impl Band {
         match all().next() {
             Some(Noise::Time { tail, series, .. }) => Self {
                 relative: (floor * tail).max(spread(measures, series, sides)),
-                absolute: all().filter_map(Noise::least).fold(f64::INFINITY, f64::min),
+                absolute: all().filter_map(Noise::least).fold(f64::INFINITY, f64::min)
+                    * if repeated { OF_REPEATS } else { 1.0 },
             },
             Some(Noise::Interval { .. }) => {
                 let widest = all().filter_map(Noise::interval).fold(0.0, f64::max);
@@ -70,6 +79,17 @@ impl Band {
         (one - other).abs() > self.absolute.max(self.relative * one.min(other))
     }
 
+    /// Whether runs differ by more than the value itself.
+    pub(super) const fn is_too_wide(self) -> bool {
+        self.relative > TOO_WIDE
+    }
+
+    /// The least and the most that are no further from a value than this.
+    pub(super) fn bounds(self, value: f64) -> [f64; 2] {
+        let least = (value - self.absolute).min(value / (1.0 + self.relative));
+        [least.max(0.0), value + self.absolute.max(self.relative * value)]
+    }
+
     /// The band as a part of the baseline, or in the metric's unit where that is 0.
     pub(super) fn part_of(self, baseline: f64) -> f64 {
         if baseline > 0.0 { self.relative.max(self.absolute / baseline) } else { self.absolute }
@@ -83,7 +103,7 @@ fn spread(measures: [&[&Measure]; 2], series: Option<Series>, sides: Sides<'_>) 
         [[(_, baseline)], [(_, candidate)]] => inside(baseline, candidate, series?),
         _ => None,
     });
-    (FACTOR * error.unwrap_or(0.0)).exp() - 1.0
+    (FACTOR * error.unwrap_or(0.0)).min(WIDEST).exp() - 1.0
 }
 
 /// What has a logarithm: less than a time can be told by.

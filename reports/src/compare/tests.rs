@@ -156,6 +156,8 @@ fn swapping_the_sides_swaps_better_and_worse() {
             let swapped = match before.judgement {
                 Judgement::Better => Judgement::Worse,
                 Judgement::Worse => Judgement::Better,
+                Judgement::Slower => Judgement::Faster,
+                Judgement::Faster => Judgement::Slower,
                 same => same,
             };
             assert_eq!((&before.metric, swapped), (&after.metric, after.judgement), "{factor}");
@@ -178,7 +180,7 @@ fn a_slower_service_is_worse_in_the_times_and_rates_that_it_touches_and_in_no_ot
         ("response_time.mean", Judgement::Shown),
         ("response_time.max", Judgement::Shown),
         ("service_time.p50", Judgement::Worse),
-        ("phase.register.p50", Judgement::Worse),
+        ("phase.register.p50", Judgement::Slower),
         ("phase.tcp.p50", Judgement::Same),
         ("rate.assigned", Judgement::Worse),
         ("outcome.assigned.share", Judgement::Same),
@@ -252,7 +254,8 @@ fn percentiles_of_few_arrivals_are_shown_and_not_judged() {
 fn a_time_that_is_short_in_any_case_may_double() {
     let tcp = |us| with(|record| record.phases[0] = times("tcp", 11_880, us));
     // 5 % of an attempt of 60 ms.
-    for (us, judgement) in [(200.0, Judgement::Same), (1_900.0, Judgement::Same), (2_500.0, Judgement::Worse)]
+    for (us, judgement) in
+        [(200.0, Judgement::Same), (1_900.0, Judgement::Same), (2_500.0, Judgement::Slower)]
     {
         assert_eq!(row(&both(&slowed(1.0), &tcp(us)), "phase.tcp.p50").judgement, judgement, "{us}");
     }
@@ -262,9 +265,95 @@ fn a_time_that_is_short_in_any_case_may_double() {
             record.per_second.clear();
         })
     };
-    for (us, judgement) in [(220.0, Judgement::Same), (400.0, Judgement::Worse)] {
+    for (us, judgement) in [(1_000.0, Judgement::Same), (2_000.0, Judgement::Worse)] {
         assert_eq!(row(&both(&short(100.0), &short(us)), "service_time.p50").judgement, judgement, "{us}");
     }
+}
+
+/// A run whose clocks have these percentiles, in milliseconds: of so many each as slow.
+fn shaped(parts: &[(u64, f64)]) -> Record {
+    let mut all = Histogram::<u64>::new(3).expect("a histogram");
+    for (count, ms) in parts {
+        all.record_n((ms * 1e6) as u64, *count).expect("in range");
+    }
+    with(|record| {
+        record.clocks.service_time = PhaseStats::from_histogram("service", &all).expect("stats");
+        record.clocks.response_time = PhaseStats::from_histogram("response", &all).expect("stats");
+        (record.model, record.per_second) = ("open".to_owned(), vec![]);
+    })
+}
+
+#[test]
+fn a_regression_in_latency_needs_more_than_one_tail_of_one_run() {
+    let even = |ms| shaped(&[(11_880, ms)]);
+    let tail = |ms, slow| shaped(&[(11_600, ms), (280, slow)]);
+    let tenth = |ms, slow| shaped(&[(10_000, ms), (1_880, slow)]);
+    let cases = [
+        (even(20.0), even(26.0), "p50", Judgement::Worse, true),
+        (even(20.0), even(26.0), "p90", Judgement::Worse, true),
+        (even(20.0), even(26.0), "p99", Judgement::Worse, true),
+        (even(2.0), even(3.9), "p50", Judgement::Same, false),
+        (tail(20.0, 20.0), tail(20.0, 90.0), "p99", Judgement::Slower, false),
+        (tail(20.0, 90.0), tail(20.0, 20.0), "p99", Judgement::Faster, false),
+        (tail(3.0, 3.0), tail(3.0, 7.0), "p99", Judgement::Same, false),
+        (tenth(20.0, 20.0), tenth(20.0, 90.0), "p90", Judgement::Worse, true),
+        (tenth(20.0, 20.0), tenth(20.0, 90.0), "p99", Judgement::Worse, true),
+        (even(20.0), shaped(&[(11_860, 20.0), (20, 500.0)]), "p999", Judgement::Slower, false),
+    ];
+    for (at, (baseline, candidate, percentile, judgement, regressed)) in cases.iter().enumerate() {
+        let comparison = both(baseline, candidate);
+        let row = row(&comparison, &format!("response_time.{percentile}"));
+        assert_eq!((row.judgement, comparison.regressed), (*judgement, *regressed), "case {at}: {row:?}");
+    }
+    // With repeats of both sides a tail stands on more than one bad moment.
+    let runs = |slow: f64| {
+        [0.0, 0.1, 0.2].map(|more| {
+            let started_utc = format!("2026-07-01T10:00:0{more}Z");
+            Record { started_utc, ..tail(20.0 + more, slow + more) }
+        })
+    };
+    let comparison = try_both(&runs(20.0), &runs(90.0)).expect("comparable");
+    assert_eq!(row(&comparison, "response_time.p99").judgement, Judgement::Worse);
+}
+
+#[test]
+fn a_phase_that_is_slower_says_where_to_look_and_fails_nothing() {
+    let slow = with(|record| record.phases[1] = times("register", 11_880, 60_000.0));
+    let comparison = both(&slowed(1.0), &slow);
+    for percentile in ["p50", "p99"] {
+        let row = row(&comparison, &format!("phase.register.{percentile}"));
+        assert_eq!(row.judgement, Judgement::Slower, "{row:?}");
+    }
+    assert!(!comparison.regressed);
+}
+
+#[test]
+fn the_bounds_of_a_band_are_where_the_judgement_turns() {
+    for (baseline, factor) in [(1.0, 1.05), (1.0, 0.95), (1.0, 1.1), (1.3, 1.0), (1.0, 0.909), (1.0, 0.905)] {
+        let comparison = both(&slowed(baseline), &slowed(factor));
+        for row in comparison.rows.iter().filter(|row| row.unit == "s" && row.judgement != Judgement::Shown) {
+            let [least, most] = row.bounds;
+            let within = (least..=most).contains(&row.candidate);
+            assert_eq!(within, row.judgement == Judgement::Same, "{factor}: {row:?}");
+        }
+    }
+    let quick = shaped(&[(11_880, 3.0)]);
+    assert_eq!(told::band(row(&both(&quick, &quick), "response_time.p50")), "± 2.000 ms");
+    let p50 = row(&both(&slowed(1.0), &slowed(1.0)), "response_time.p50").clone();
+    assert_eq!(told::band(&p50), "-9/+10 %");
+}
+
+#[test]
+fn where_runs_differ_by_more_than_a_value_itself_no_change_is_not_judged() {
+    let wild = with(|record| {
+        let odd = record.per_second.iter_mut().filter(|second| second.t % 6 < 3);
+        odd.for_each(|second| second.response_us = second.response_us.map(|us| us.map(|us| us * 20)));
+    });
+    let comparison = both(&slowed(1.0), &wild);
+    let p99 = row(&comparison, "response_time.p99");
+    assert!(p99.too_noisy && p99.judgement == Judgement::Shown && p99.band > 1.0, "{p99:?}");
+    assert_eq!((told::judged(p99), told::band(p99).as_str()), ("noisy", "over 100 %"));
+    assert!(!row(&comparison, "outcome.assigned.share").too_noisy && !comparison.regressed);
 }
 
 #[test]
@@ -584,8 +673,10 @@ fn the_text_fits_a_terminal_and_says_what_is_worse_first() {
     assert!(text.starts_with("REGRESSION"), "{text}");
     let at = |word: &str| text.find(word).unwrap_or_else(|| panic!("no {word} in\n{text}"));
     assert!(at("response_time.p50") < at("unexpected.share"), "{text}");
+    // A long name goes on in the next line.
+    let joined: String = text.split_whitespace().collect();
     for row in &comparison.rows {
-        at(&row.metric);
+        assert!(joined.contains(&row.metric), "{}", row.metric);
     }
 }
 

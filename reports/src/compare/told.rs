@@ -13,20 +13,26 @@ pub(crate) fn table(comparison: &Comparison) -> Table {
     rows.sort_by_key(|row| match row.judgement {
         Judgement::Worse => 0,
         Judgement::Better => 1,
-        Judgement::Same => 2,
-        Judgement::Shown => 3,
+        Judgement::Slower => 2,
+        Judgement::Faster => 3,
+        Judgement::Same => 4,
+        Judgement::Shown if row.too_noisy => 5,
+        Judgement::Shown => 6,
     });
     Table {
         title: "Comparison",
-        note: format!("{}; a change within its band is noise", verdict(comparison)),
+        note: format!("{}; {NOTE}", verdict(comparison)),
         head: vec!["metric", "judged", "baseline", "candidate", "change", "band"],
         words: 2,
         rows: rows.into_iter().map(cells).collect(),
     }
 }
 
+/// What a band is.
+const NOTE: &str = "a change within its band is noise; what is only slower or faster fails nothing";
+
 /// What a comparison comes to, in words.
-fn verdict(comparison: &Comparison) -> String {
+pub(crate) fn verdict(comparison: &Comparison) -> String {
     let count = |judgement| comparison.rows.iter().filter(|row| row.judgement == judgement).count();
     let judged = comparison.rows.len() - count(Judgement::Shown);
     let [worse, better] = [Judgement::Worse, Judgement::Better].map(count);
@@ -35,17 +41,24 @@ fn verdict(comparison: &Comparison) -> String {
     format!("of {of} {worse} worse, {better} better{doubt}")
 }
 
-fn cells(row: &Compared) -> Vec<String> {
-    let judged = match row.judgement {
+/// A judgement in a word.
+pub(crate) const fn judged(row: &Compared) -> &'static str {
+    match row.judgement {
         Judgement::Worse => "WORSE",
         Judgement::Better => "better",
+        Judgement::Slower => "slower",
+        Judgement::Faster => "faster",
         Judgement::Same => "same",
+        Judgement::Shown if row.too_noisy => "noisy",
         Judgement::Shown => "-",
-    };
+    }
+}
+
+fn cells(row: &Compared) -> Vec<String> {
     let change = row.change.map_or_else(|| "-".to_owned(), |change| format!("{:+.1} %", change * 100.0));
     vec![
         row.metric.clone(),
-        judged.to_owned(),
+        judged(row).to_owned(),
         number(row, row.baseline),
         number(row, row.candidate),
         change,
@@ -54,20 +67,31 @@ fn cells(row: &Compared) -> Vec<String> {
 }
 
 /// A number of a row. What is tried again is per arrival, which its name says here.
-fn number(row: &Compared, value: f64) -> String {
+pub(crate) fn number(row: &Compared, value: f64) -> String {
     match row.metric.as_str() {
         "retries.share" => format!("{value:.2}"),
         metric => quantity(value, metric, &row.unit),
     }
 }
 
-/// The band of what was judged; of the number itself where there is nothing for it to be a part of.
-fn band(row: &Compared) -> String {
+/// The band of what was judged, down and up; of the number itself where there is nothing for it to be a part of. What
+/// has a logarithm may fall by less than it may rise.
+pub(crate) fn band(row: &Compared) -> String {
+    let [least, most] = row.bounds.map(|bound| (bound / row.baseline - 1.0) * 100.0);
     match row.judgement {
+        Judgement::Shown if row.too_noisy => "over 100 %".to_owned(),
         Judgement::Shown => "-".to_owned(),
+        _ if row.bounds == [0.0; 2] => "none".to_owned(),
         _ if row.baseline == 0.0 => number(row, row.band),
-        _ => format!("{:.1} %", row.band * 100.0),
+        _ if is_amount(row) => format!("± {}", number(row, row.bounds[1] - row.baseline)),
+        _ => format!("{least:.0}/+{most:.0} %"),
     }
+}
+
+/// Whether the band of a time is the least that it may differ by, up and down, rather than a part of it.
+fn is_amount(row: &Compared) -> bool {
+    let [least, most] = row.bounds;
+    row.unit == "s" && ((2.0 * row.baseline - most).max(0.0) - least).abs() < 1e-9
 }
 
 /// A comparison for a terminal, lines of at most 80 columns, each ending in a line feed.
@@ -86,10 +110,7 @@ pub fn text(comparison: &Comparison) -> String {
     let (short, long): (Vec<_>, Vec<_>) =
         all.rows.into_iter().partition(|row| row.first().is_some_and(|name| name.chars().count() <= NAME));
     let most = short.len().max(long.len());
-    lines.extend(lines_of(
-        &Table { rows: short, note: "a change within its band is noise".to_owned(), ..all },
-        most,
-    ));
+    lines.extend(lines_of(&Table { rows: short, note: NOTE.to_owned(), ..all }, most));
     if !long.is_empty() {
         // Their names need lines of their own.
         let head = vec!["metric", "judged", "baseline", "candidate", "change", "band"];

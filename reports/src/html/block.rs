@@ -10,7 +10,7 @@ pub(super) const LONGEST_TEXT: usize = 600;
 /// The most that the rows of a table, or the items of a list, come to, in bytes of HTML.
 const MOST_BYTES: usize = 10_000;
 /// The most that the numbers behind a chart come to: all sixty rows of ten columns.
-const NUMBERS_BYTES: usize = 24_000;
+const NUMBERS_BYTES: usize = 20_000;
 /// What the marks around a cell come to, in bytes of HTML.
 const CELL_BYTES: usize = 20;
 /// The longest value of a fact: a command line is shown as it was.
@@ -24,18 +24,21 @@ pub(super) struct Section {
     pub(super) title: &'static str,
     /// What it says, in order.
     pub(super) blocks: Vec<Block>,
+    /// Whether all that it says is that there is nothing to say: it takes a line, and none among the links.
+    pub(super) empty: bool,
 }
 
 impl Section {
     /// A section that says something.
     pub(super) fn new(id: &'static str, title: &'static str, blocks: Vec<Block>) -> Self {
-        Self { id, title, blocks }
+        Self { id, title, blocks, empty: false }
     }
 
     /// A section that says something, or, where there is nothing to say, why.
     pub(super) fn or_why(id: &'static str, title: &'static str, blocks: Vec<Block>, why: &str) -> Self {
-        let blocks = if blocks.is_empty() { vec![Block::text(why)] } else { blocks };
-        Self { id, title, blocks }
+        let empty = blocks.is_empty();
+        let blocks = if empty { vec![Block::text(why)] } else { blocks };
+        Self { id, title, blocks, empty }
     }
 }
 
@@ -43,6 +46,8 @@ impl Section {
 pub(super) enum Block {
     /// A sentence that stands out.
     Lead(String),
+    /// What the scenario is meant to show.
+    Purpose(String),
     /// A sentence that says what is not as it should be.
     Warning(String),
     /// A sentence.
@@ -51,6 +56,10 @@ pub(super) enum Block {
     Heading(&'static str),
     /// Sentences.
     List(Vec<String>),
+    /// What was done, in order.
+    Steps(Vec<String>),
+    /// What befell most of those that did not get what they wanted, and what repairs it.
+    Foremost(Foremost),
     /// The figures that a reader looks for first, side by side: names and values.
     Figures(Vec<(&'static str, String)>),
     /// Names and values.
@@ -236,6 +245,14 @@ impl Causes {
     }
 }
 
+/// The largest reasons, in short.
+pub(super) struct Foremost {
+    /// What befell how many, and what repairs it.
+    pub(super) reasons: Vec<[String; 2]>,
+    /// How many reasons there are besides.
+    pub(super) others: usize,
+}
+
 /// Why arrivals did not get what they wanted.
 pub(super) struct Cause {
     pub(super) count: String,
@@ -243,7 +260,9 @@ pub(super) struct Cause {
     pub(super) what: String,
     /// The code and the message.
     pub(super) said: String,
-    pub(super) expected: bool,
+    /// Whether it was expected, in words.
+    pub(super) judged: &'static str,
+    pub(super) differs: bool,
     pub(super) defect: Option<String>,
     pub(super) sample: String,
     pub(super) explanation: String,

@@ -1,12 +1,13 @@
 //! What the run is worth, and who rolled up where.
 
-use super::block::{Block, Line, MOST_ROWS, Section, Sheet, clipped, sentence};
+use super::block::{Block, Line, MOST_ROWS, Section, Sheet, cell, clipped, more, sentence};
+use super::endings::foremost;
 use crate::chart;
 use crate::compare::{Comparison, Judgement};
 use crate::record::{Record, RollUp, VerdictKind};
 use crate::view::{
-    self, Place, Table, Tree, counted, exit, expected, figures, findings, gates, generator, grouped, mark,
-    matrix_table, percent, throughput, totals, tree, worth,
+    self, Place, Table, Tree, allowed, allowed_mark, capacity_in_short, counted, exit, expected, figures,
+    findings, gates, generator, grouped, matrix_table, percent, purpose, throughput, totals, tree, worth,
 };
 
 /// The most ways of the roll-up on the page.
@@ -19,6 +20,8 @@ const MOST_AT_A_GLANCE: usize = 12;
 const MOST_GATES: usize = 6;
 /// The most metrics that the verdict names.
 const MOST_NAMED: usize = 4;
+/// The most steps of the set-up.
+const MOST_STEPS: usize = 24;
 /// More groups than these do not stand side by side on a page.
 const MOST_GROUPS: usize = 8;
 
@@ -35,11 +38,15 @@ pub(super) fn tone(record: &Record, comparison: Option<&Comparison>) -> &'static
 /// What the run is worth and why, with its gates.
 pub(super) fn verdict(record: &Record, comparison: Option<&Comparison>) -> Section {
     let (status, meaning) = exit(record);
-    let mut blocks = vec![Block::text(worth(record))];
+    let mut blocks: Vec<Block> =
+        purpose(record).map(|text| Block::Purpose(cell(&text))).into_iter().collect();
+    blocks.extend(capacity_in_short(record).map(|answer| Block::Lead(cell(&answer))));
+    blocks.push(Block::text(worth(record)));
     blocks.extend(Block::list(&record.verdict.reasons));
     blocks.extend(comparison.and_then(worse).map(Block::Warning));
     blocks.push(Block::Figures(figures(record)));
     blocks.push(Block::Lead(totals(record)));
+    blocks.extend(foremost(record));
     blocks.push(Block::Text(format!(
         "{} {}. {}",
         sentence(&expected(record)),
@@ -94,11 +101,28 @@ pub(super) fn roll_up(record: &Record) -> Section {
             known(tree.expected, &record.roll_up)
         ),
     };
-    let mut lines = lines(&tree, record.planned);
+    let mut lines = lines(record, &tree);
     fold(&mut lines);
-    let mut blocks = vec![Block::Text(sum)];
+    let mut blocks = set_up(record);
+    blocks.push(Block::Text(sum));
     blocks.extend((!lines.is_empty()).then_some(Block::Tree(lines)));
     Section::new("roll-up", "Roll-up", blocks)
+}
+
+/// How the service was set up, where the record knows, and then the heading of what follows.
+fn set_up(record: &Record) -> Vec<Block> {
+    let steps = view::set_up(record);
+    let all = steps.len();
+    let mut shown: Vec<String> = steps.iter().take(MOST_STEPS).map(|step| cell(step)).collect();
+    shown.extend(more(all, shown.len()));
+    match all {
+        0 => Vec::new(),
+        _ => vec![
+            Block::Heading("How the instance was set up"),
+            Block::Steps(shown),
+            Block::Heading("Who rolled up where"),
+        ],
+    }
 }
 
 /// What is known of how many should roll up, in all and by each way.
@@ -117,35 +141,36 @@ fn known(expected: Option<u64>, ways: &[RollUp]) -> String {
 }
 
 /// The roots and all below them, and then those that were not assigned, as items of nested lists.
-fn lines(tree: &Tree, planned: u64) -> Vec<Line> {
+fn lines(record: &Record, tree: &Tree) -> Vec<Line> {
     let mut lines = Vec::new();
-    tree.below.iter().for_each(|root| add(&mut lines, root, planned));
+    tree.below.iter().for_each(|root| add(record, &mut lines, root));
     lines.extend((tree.more > 0).then(|| left_out(tree.more)));
     let (expected, actual) = tree.not_assigned;
     if actual > 0 || expected.is_some_and(|expected| expected > 0) {
         let name = "not assigned".to_owned();
-        lines.push(Line { link: Some("outcomes"), ..line("", name, expected, actual, planned) });
+        lines.push(Line { link: Some("outcomes"), ..line(record, "", name, expected, actual) });
     }
     lines
 }
 
-fn add(lines: &mut Vec<Line>, place: &Place, planned: u64) {
+fn add(record: &Record, lines: &mut Vec<Line>, place: &Place) {
     let name = clipped(&place.name, LONGEST_NAME);
     let opens = !place.below.is_empty() || place.more > 0;
-    lines.push(Line { opens, ..line(place.kind, name, place.expected, place.actual, planned) });
-    place.below.iter().for_each(|below| add(lines, below, planned));
+    lines.push(Line { opens, ..line(record, place.kind, name, place.expected, place.actual) });
+    place.below.iter().for_each(|below| add(record, lines, below));
     lines.extend((place.more > 0).then(|| left_out(place.more)));
     if let Some(last) = lines.last_mut().filter(|_| opens) {
         last.closes += 1;
     }
 }
 
-fn line(kind: &'static str, name: String, expected: Option<u64>, actual: u64, planned: u64) -> Line {
-    let mark = mark(expected, actual);
-    let share = actual as f64 / planned.max(actual).max(1) as f64;
+fn line(record: &Record, kind: &'static str, name: String, expected: Option<u64>, actual: u64) -> Line {
+    let mark = allowed_mark(record, expected, actual);
+    let share = actual as f64 / record.planned.max(actual).max(1) as f64;
     Line {
         kind,
         counts: match expected {
+            Some(0) if actual > 0 => format!("{}, none expected", grouped(actual)),
             Some(expected) => format!("{} of {} expected", grouped(actual), grouped(expected)),
             None => format!("{}, expectation open", grouped(actual)),
         },
@@ -190,18 +215,22 @@ pub(super) fn matrix(record: &Record) -> Section {
     let table = matrix_table(record);
     let sheet = match matrix.groups.len() {
         0 => None,
-        1..=MOST_GROUPS => Some(Block::Sheet(side_by_side(&matrix, &table.note))),
+        1..=MOST_GROUPS => Some(Block::Sheet(side_by_side(record, &matrix, &table.note))),
         _ => Block::sheet(table),
     };
     let why = "Nobody was assigned by way of a group, so there is nothing to put side by side.";
     Section::or_why("matrix", "Groups and intermediates", sheet.into_iter().collect(), why)
 }
 
-fn side_by_side(matrix: &view::Matrix, note: &str) -> Sheet {
+fn side_by_side(record: &Record, matrix: &view::Matrix, note: &str) -> Sheet {
+    let allowed = allowed(record);
     let shown = |cell: &Option<view::Cell>| match *cell {
         None => "-".to_owned(),
         Some((None, actual)) => grouped(actual),
         Some((Some(expected), actual)) if expected == actual => grouped(actual),
+        Some((Some(expected), actual)) if allowed => {
+            format!("{} of {} expected", grouped(actual), grouped(expected))
+        }
         Some((Some(expected), actual)) => format!("{} DIFFERS from {}", grouped(actual), grouped(expected)),
     };
     let row = |(issuer, cells): &(String, Vec<Option<view::Cell>>)| {

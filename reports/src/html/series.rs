@@ -17,13 +17,11 @@ pub(super) fn in_flight(record: &Record) -> Section {
     let held = findings(record).into_iter().find(|(name, _)| *name == "held");
     let drawn = [chart::in_flight(record), chart::held(record)];
     let mut blocks: Vec<Block> = drawn.into_iter().filter_map(Block::chart).collect();
+    let sampled =
+        "It is sampled at the end of each second: what began and ended between two samples is not in it.";
+    blocks.extend((!blocks.is_empty()).then(|| Block::text(sampled)));
     blocks.extend(held.map(|(_, text)| Block::text(&text)));
-    Section::or_why(
-        "in-flight",
-        "In flight",
-        blocks,
-        "The record has no seconds in which a device was in flight.",
-    )
+    Section::or_why("in-flight", "In flight", blocks, "The record has no seconds to draw.")
 }
 
 /// Percentiles over time.

@@ -113,8 +113,9 @@ pub(super) fn ledger(record: &Record) -> Section {
 
 /// The search for the highest rate that meets the gates.
 pub(super) fn capacity(record: &Record) -> Section {
-    let table = view::trials(record);
-    let blocks = table.map(|table| vec![Block::Sheet(Sheet::of(table))]).unwrap_or_default();
+    let table = view::trials(record).map(|table| Block::Sheet(Sheet::of(table)));
+    let evidence = record.capacity.as_ref().and_then(|capacity| Block::list(&capacity.evidence));
+    let blocks = evidence.into_iter().chain(table).collect();
     Section::or_why("capacity", "Capacity", blocks, "This run was no search for the highest rate.")
 }
 

@@ -38,8 +38,13 @@ fn cut(block: &mut Block, halvings: u32) {
     }
     match block {
         Block::Heading(_) => {}
-        Block::Lead(text) | Block::Warning(text) | Block::Text(text) => shorten(text, halvings),
-        Block::List(items) => {
+        Block::Lead(text) | Block::Purpose(text) | Block::Warning(text) | Block::Text(text) => {
+            shorten(text, halvings);
+        }
+        Block::Foremost(foremost) => {
+            foremost.reasons.iter_mut().flatten().for_each(|text| shorten(text, halvings));
+        }
+        Block::List(items) | Block::Steps(items) => {
             let all = items.len();
             items.truncate(half(MOST_ROWS, halvings));
             items.iter_mut().for_each(|item| shorten(item, halvings));

@@ -1,6 +1,6 @@
 //! How arrivals ended and why, what was tried again, and what was throttled.
 
-use super::{Table, decimal, grouped, milliseconds, percent};
+use super::{Table, allowed, decimal, grouped, milliseconds, percent};
 use crate::record::{OutcomeKind, Reason, Record, Sample};
 use std::cmp::Reverse;
 
@@ -26,6 +26,24 @@ pub(crate) fn sorted_reasons(record: &Record) -> Vec<&Reason> {
     let mut reasons: Vec<&Reason> = record.reasons.iter().collect();
     reasons.sort_by_key(|reason| (reason.expected, Reverse(reason.count)));
     reasons
+}
+
+/// Whether a reason was expected, in words.
+pub(crate) fn judged(record: &Record, reason: &Reason) -> &'static str {
+    match (reason.expected, allowed(record)) {
+        (true, _) => "expected",
+        (false, true) => "as the gates allow",
+        (false, false) => "NOT expected",
+    }
+}
+
+/// What befell how many, and what repairs it, in a sentence each.
+pub(crate) fn what_and_repair(reason: &Reason) -> [String; 2] {
+    let code = reason.code.map(|code| format!("{code} ")).unwrap_or_default();
+    let end = if reason.message.ends_with(['.', '!', '?']) { "" } else { "." };
+    let said = format!("{code}{}{end}", reason.message);
+    let what = format!("{} {}: {said}", grouped(reason.count), reason.outcome.as_str());
+    [what, reason.repair.clone()]
 }
 
 /// One arrival, step by step: due, started, each phase, ended.
@@ -126,7 +144,7 @@ mod tests {
     fn outcomes_are_told_with_their_share_and_only_where_there_were_any() {
         let mut record = demo();
         record.planned = 20_012;
-        assert_eq!(outcomes(&record).rows, [["assigned", "10,000", "50.0 %"], ["refused", "6", "0.0 %"]]);
+        assert_eq!(outcomes(&record).rows, [["assigned", "10,000", "50.0 %"], ["refused", "6", "0.03 %"]]);
         assert!(outcomes(&Record::default()).rows.is_empty());
     }
 

@@ -1,7 +1,7 @@
 //! What was run, where and with what: the facts beside the result, and runs beside each other.
 
 use super::{Table, counted, decimal, grouped, milliseconds, percent, wanted};
-use crate::record::{Record, ShardFacts};
+use crate::record::{Record, SetupStep, ShardFacts};
 
 /// Names and values, what is not known left out.
 type Facts = Vec<(&'static str, String)>;
@@ -204,6 +204,29 @@ pub(crate) fn shards(record: &Record) -> Table {
     }
 }
 
+/// What the scenario is meant to show, as its file says at its top: the first paragraph of comments, without what is
+/// meant for editors.
+pub(crate) fn purpose(record: &Record) -> Option<String> {
+    let lines = record.scenario.text.lines().map(str::trim);
+    let comments = lines.skip_while(|line| line.is_empty()).map_while(|line| line.strip_prefix('#'));
+    let words: Vec<&str> = comments
+        .filter(|comment| !comment.starts_with(":schema"))
+        .map(|comment| comment.trim_start_matches('#').trim())
+        .skip_while(|comment| comment.is_empty())
+        .take_while(|comment| !comment.is_empty())
+        .collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// How the service was set up, step by step.
+pub(crate) fn set_up(record: &Record) -> Vec<String> {
+    let step = |step: &SetupStep| match &step.refused {
+        Some(why) => format!("{}: refused: {why}", step.what),
+        None => step.what.clone(),
+    };
+    record.setup.iter().map(step).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +240,38 @@ mod tests {
         assert_eq!(names(generator_facts(&Record::default())), ["It was the limit", "Latest start"]);
         assert!(ledger_facts(&Record::default()).is_empty());
         assert!(ledger_facts(&demo()).contains(&("Registrations asked for", "10,006".to_owned())));
+    }
+
+    #[test]
+    fn what_a_scenario_shows_is_the_first_paragraph_of_its_comments() {
+        let told = |text: &str| {
+            let mut record = demo();
+            record.scenario.text = text.to_owned();
+            purpose(&record)
+        };
+        for (text, paragraph) in [
+            ("", None),
+            ("name = \"a\" # not this", None),
+            ("#:schema x.json\n\n# nor this", None),
+            (
+                "#:schema x.json\n# One line,\r\n# and another.\n#\n# Size: small\n",
+                Some("One line, and another."),
+            ),
+            ("\n#\n## Title\nname = \"a\"\n# later", Some("Title")),
+        ] {
+            assert_eq!(told(text).as_deref(), paragraph, "{text}");
+        }
+    }
+
+    #[test]
+    fn steps_that_were_refused_say_so() {
+        let step = |what: &str, why: Option<&str>| SetupStep {
+            what: what.to_owned(),
+            refused: why.map(str::to_owned),
+        };
+        let setup = vec![step("uploaded the CA", None), step("verified the CA", Some("another key"))];
+        let record = Record { setup, ..demo() };
+        assert_eq!(set_up(&record), ["uploaded the CA", "verified the CA: refused: another key"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who rolled up where: the tree from the roots to the hubs, groups beside intermediates, and hubs beside the policy
 //! that fills them.
 
-use super::{Table, grouped, percent};
+use super::{Table, allowed, grouped, percent};
 use crate::record::{Record, RollUp};
 use std::collections::BTreeMap;
 
@@ -48,11 +48,19 @@ impl Place {
 }
 
 /// `as expected`, `differs`, or `open`, where it is not known what should be.
-pub(crate) fn mark(expected: Option<u64>, actual: u64) -> &'static str {
+fn mark(expected: Option<u64>, actual: u64) -> &'static str {
     match expected {
         Some(expected) if expected == actual => "as expected",
         Some(_) => "differs",
         None => "open",
+    }
+}
+
+/// The same, and where what came otherwise is what the gates allow, that.
+pub(crate) fn allowed_mark(record: &Record, expected: Option<u64>, actual: u64) -> &'static str {
+    match mark(expected, actual) {
+        "differs" if allowed(record) => "as the gates allow",
+        mark => mark,
     }
 }
 
@@ -180,7 +188,7 @@ pub(crate) fn matrix_table(record: &Record) -> Table {
         for (group, cell) in matrix.groups.iter().zip(cells) {
             let Some((expected, actual)) = *cell else { continue };
             let expected_text = expected.map_or_else(|| "-".to_owned(), grouped);
-            let mark = mark(expected, actual).to_owned();
+            let mark = allowed_mark(record, expected, actual).to_owned();
             rows.push(vec![issuer.clone(), group.clone(), mark, expected_text, grouped(actual)]);
         }
     }
