@@ -2,6 +2,7 @@
 //!
 //! Rendered the way a compiler would: the message, the place, the line itself and a mark under it.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 /// Where a mistake was made.
@@ -106,12 +107,36 @@ impl Diagnostics {
 }
 
 /// The known word nearest to `word`, if one is near enough to have been meant: a third of its characters may be wrong,
-/// but for one of them not all. Capitals, dashes and underscores do not count.
+/// but for one of them not all. Capitals, dashes and underscores do not count. Where none is, the one that shares most
+/// words with it.
 pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    nearest_by_characters(word, known).or_else(|| nearest_by_words(word, known))
+}
+
+fn nearest_by_characters<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let word = folded(word);
     let limit = (word.len() / 3).max(1).min(word.len().saturating_sub(1));
     let near = known.iter().map(|&candidate| (distance(&word, &folded(candidate)), candidate)).min()?;
     (near.0 <= limit).then_some(near.1)
+}
+
+/// Of those made of words with dashes between them, the one that has all words of `given` or most, and the fewest
+/// others. One word is enough only where no other has it.
+fn nearest_by_words<'k>(given: &str, known: &[&'k str]) -> Option<&'k str> {
+    let given: Vec<_> = given.split('-').collect();
+    let shared = |candidate: &str| {
+        let words: Vec<_> = candidate.split('-').collect();
+        let shared = given.iter().filter(|word| words.contains(word)).count();
+        let is_near = shared == given.len() || 2 * shared > given.len().max(words.len());
+        is_near.then_some((Reverse(shared), words.len()))
+    };
+    let mut near: Vec<_> =
+        known.iter().filter_map(|candidate| Some((shared(candidate)?, *candidate))).collect();
+    near.sort_unstable();
+    match near.as_slice() {
+        [_, _, ..] if given.len() == 1 => None,
+        near => near.first().map(|(_, candidate)| *candidate),
+    }
 }
 
 fn folded(word: &str) -> Vec<char> {
@@ -182,6 +207,31 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(nearest(word, &keys), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_suggested_that_has_the_words_found() {
+        let ids = [
+            "time-leaf-expired",
+            "time-leaf-not-yet",
+            "time-intermediate-expired",
+            "cn-mismatch",
+            "proof-of-possession",
+        ];
+        for (word, expected) in [
+            ("leaf-expired", Some("time-leaf-expired")),
+            ("expired-leaf", Some("time-leaf-expired")),
+            ("time-expired", Some("time-intermediate-expired")),
+            ("leaf-cert-expired", Some("time-leaf-expired")),
+            ("leaf-not-yet-valid", Some("time-leaf-not-yet")),
+            ("possession", Some("proof-of-possession")),
+            ("expired", None),
+            ("leaf-key", None),
+            ("cn-collision", None),
+            ("-", None),
+        ] {
+            assert_eq!(nearest(word, &ids), expected, "{word}");
         }
     }
 

@@ -2,9 +2,9 @@
 //!
 //! One definition for all three, so that the parser, the schema and the resolved values cannot disagree.
 
-use crate::Template;
 use crate::diagnostic::nearest;
 use crate::setting::on_one_line;
+use crate::template::{InvalidTemplate, Template};
 use serde_json::{Value as Json, json};
 use sim_protocol::delay::Delay;
 use sim_protocol::duration::{InvalidDuration, parse_duration, written};
@@ -197,6 +197,17 @@ fn as_number<'s>(found: Found<'s>) -> Result<&'s str, Wrong> {
         DeValue::Float(number) => Ok(number.as_str()),
         _ => Err(found.unquoted_instead_of("a number", is_number)),
     }
+}
+
+/// What is likely to be meant by a number that is no share: its hundredth, if that is one.
+pub(crate) fn as_percentage(found: Found<'_>) -> Option<f64> {
+    let percent: f64 = match found.value.as_str() {
+        Some(text) => text.trim().strip_suffix('%')?.trim_end().parse().ok()?,
+        None => as_number(found).ok()?.parse().ok().filter(|number| *number > 1.0)?,
+    };
+    // Without the noise of its last binary digits.
+    let share = (percent * 1e7).round() / 1e9;
+    (0.0..=1.0).contains(&share).then_some(share)
 }
 
 /// `true` or `false`.
@@ -428,6 +439,11 @@ pub(crate) fn one_of<T: Copy + PartialEq>(choices: &[(&'static str, T)]) -> impl
 pub(crate) trait Spelled: FromStr<Err: Display> + Display {
     /// What the texts look like, as a JSON Schema.
     fn schema() -> Json;
+
+    /// What repairs a text that is none, where that is known.
+    fn repair(_text: &str, _cause: &Self::Err) -> Option<String> {
+        None
+    }
 }
 
 /// A name as `sim-protocol` has it: letters, digits and `extra`; it ends in a letter, a digit or a dash.
@@ -459,13 +475,26 @@ impl Spelled for Template {
         let pattern = r"^[^{}]*\{index(:0[0-9]+)?\}[^{}]*$";
         json!({"type": "string", "pattern": pattern, "examples": ["dev-{index:05}"]})
     }
+
+    fn repair(text: &str, cause: &InvalidTemplate) -> Option<String> {
+        let dash = if text.ends_with('-') { "" } else { "-" };
+        let is_short = matches!(cause, InvalidTemplate::NoIndex { .. });
+        is_short
+            .then(|| format!("write \"{text}{dash}{{index}}\", so that each device has a name of its own"))
+    }
 }
 
 /// A text that is parsed into something of its own.
 pub(crate) fn parsed<T: Spelled>() -> impl Kind<Value = T> {
     kind(
         T::schema,
-        |found| as_text(found)?.parse().map_err(|cause: T::Err| Wrong::new(format!("is not right: {cause}"))),
+        |found| {
+            let given = as_text(found)?;
+            given.parse().map_err(|cause: T::Err| {
+                let help = T::repair(&given, &cause);
+                Wrong { help, ..Wrong::new(format!("is not right: {cause}")) }
+            })
+        },
         |value: &T| json!(value.to_string()),
     )
 }

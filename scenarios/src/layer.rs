@@ -4,6 +4,7 @@
 //! has the text, or the variable, asks.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, nearest};
+use crate::duplicate;
 use crate::overrides::{InvalidOverride, Override, as_toml, is_bare_key};
 use crate::parse::choices;
 use crate::setting::on_one_line;
@@ -79,7 +80,8 @@ pub fn settings_file(file: &str, text: &str) -> Result<Vec<Given>, Diagnostics> 
     let table = DeTable::parse(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         let place = Place::in_text(file, text, span.start, span.end);
-        Diagnostics(vec![Diagnostic { place, message: error.message().to_owned(), help: None }])
+        let (message, help) = (error.message().to_owned(), duplicate::help(text, &error));
+        Diagnostics(vec![Diagnostic { place, message, help }])
     })?;
     let mut reading = Reading { file, text, given: Vec::new(), found: Vec::new() };
     for (key, value) in table.get_ref() {

@@ -6,6 +6,7 @@
 mod about;
 mod descriptions;
 mod diagnostic;
+mod duplicate;
 mod gate;
 mod kind;
 mod language;

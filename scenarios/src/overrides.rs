@@ -4,6 +4,7 @@
 //! a mistake found afterwards is still told by the line of the file, or by what the override came from.
 
 use crate::diagnostic::{Diagnostic, Place};
+use crate::duplicate;
 use crate::setting::{Origin, on_one_line, quoted};
 use std::fmt;
 use std::ops::Range;
@@ -144,7 +145,7 @@ impl<'a> Source<'a> {
         let table = DeTable::parse(&self.text).map_err(|error| Diagnostic {
             place: self.place(error.span().unwrap_or(0..0)),
             message: error.message().to_owned(),
-            help: None,
+            help: duplicate::help(&self.text, &error),
         })?;
         Ok(table.into_inner())
     }

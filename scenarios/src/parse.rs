@@ -120,11 +120,10 @@ mod tests {
     use super::small::{good, set};
     use super::*;
     use crate::{
-        Authority, Device, Flavour, Fleet, GeneratorLimit, Goal, GroupOn, KeyExchange, Limits, Load,
-        MockProfile, MockTarget, PhaseTimeouts, Resumption, Retry, SHIPPED, Schedule, Stair, Talk, Target,
-        Template, Tls, Transport, Verification, VerifyServer,
+        Authority, Device, Diagnostic, Flavour, Fleet, GeneratorLimit, Goal, GroupOn, KeyExchange, Limits,
+        Load, MockProfile, MockTarget, PhaseTimeouts, Place, Resumption, Retry, SHIPPED, Schedule, Stair,
+        Talk, Target, Template, Tls, Transport, Verification, VerifyServer,
     };
-    use crate::{Diagnostic, Place};
     use sim_identity::KeyAlgorithm;
     use sim_protocol::EnrollmentGroupId;
     use sim_protocol::delay::Delay;
@@ -286,6 +285,35 @@ mod tests {
             "error: unknown key `load.closed.in_flihgt`\n  --> x.toml:13:1\n   |\n\
              13 | in_flihgt = 5\n   | ^^^^^^^^^\n   = help: did you mean `in_flight`?"
         );
+    }
+
+    #[test]
+    fn a_key_that_is_misspelt_is_not_missing_too() {
+        for (from, to, unknown, missing) in [
+            ("devices = 10", "devcies = 10", &["fleet.devcies"][..], &[][..]),
+            ("[fleet]", "[flete]", &["flete"], &[]),
+            ("in_flight = 4", "in_fligth = 4", &["load.closed.in_fligth"], &[]),
+            ("[load.closed]", "[load.clsoed]", &["load.clsoed"], &[]),
+            ("[load.closed]", "[laod.closed]", &["laod"], &[]),
+            ("[target.mock]", "[target.moc]", &["target.moc"], &[]),
+            (
+                "in_flight = 4",
+                "in_fligth = 4\n[[gate]]\nat_mots = 1",
+                &["load.closed.in_fligth", "gate.at_mots"],
+                &["`gate.metric` is missing"],
+            ),
+            ("devices = 10", "", &[], &["`fleet.devices` is missing"]),
+            ("name = \"small\"", "colour = 1", &["colour"], &["`name` is missing"]),
+        ] {
+            let text = SMALL.replace(from, to);
+            let told = Scenario::parse("x.toml", &text, &[]).expect_err(to);
+            let messages = told.0.iter().map(|told| told.message.as_str());
+            let (not_known, others): (Vec<&str>, Vec<&str>) =
+                messages.partition(|message| message.starts_with("unknown key"));
+            assert_eq!(others, missing, "{to}:\n{told}");
+            let expected: Vec<_> = unknown.iter().map(|key| format!("unknown key `{key}`")).collect();
+            assert_eq!(not_known, expected, "{to}:\n{told}");
+        }
     }
 
     #[test]

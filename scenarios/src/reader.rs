@@ -1,7 +1,7 @@
 //! Reads a table key by key, and tells every mistake in it rather than the first.
 //!
 //! A section knows which keys were asked for, so what is left over is unknown and is told with the
-//! nearest key that exists. Every key that is asked for is noted, with what it comes to: the resolved values
+//! nearest key that exists. Where that one would be missing, nothing more is said of it. Every key that is asked for is noted, with what it comes to: the resolved values
 //! are these notes. A reading that describes has no file; it visits every form and notes what could be
 //! written: the schema is made of those.
 
@@ -17,10 +17,29 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// A mistake that there is unless one of the keys it is about was misspelt.
+struct Missing {
+    /// Any of them would do.
+    paths: Vec<String>,
+    diagnostic: Diagnostic,
+}
+
+impl Missing {
+    fn is_explained_by(&self, misspelt: &[String]) -> bool {
+        let is_at_or_below = |path: &str, above: &str| {
+            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.paths.iter().any(|path| misspelt.iter().any(|above| is_at_or_below(path, above)))
+    }
+}
+
 /// One reading of a scenario, or of what could be one.
 pub(crate) struct Reading<'s> {
     source: &'s Source<'s>,
     found: RefCell<Vec<Diagnostic>>,
+    missing: RefCell<Vec<Missing>>,
+    /// The paths of keys that an unknown one was probably meant for.
+    misspelt: RefCell<Vec<String>>,
     asked: RefCell<Vec<Asked>>,
     /// Where the reading describes.
     language: Option<RefCell<Language>>,
@@ -29,7 +48,9 @@ pub(crate) struct Reading<'s> {
 impl<'s> Reading<'s> {
     /// Reads what the source says.
     pub(crate) fn of(source: &'s Source<'s>) -> Self {
-        Self { source, found: RefCell::default(), asked: RefCell::default(), language: None }
+        let (found, missing) = (RefCell::default(), RefCell::default());
+        let (misspelt, asked) = (RefCell::default(), RefCell::default());
+        Self { source, found, missing, misspelt, asked, language: None }
     }
 
     /// Notes what could be written; the source has nothing in it.
@@ -40,7 +61,12 @@ impl<'s> Reading<'s> {
     /// The mistakes, and every key that holds a value, in the order they were asked for.
     pub(crate) fn end(self) -> (Vec<Diagnostic>, Vec<Setting>) {
         let settings = self.asked.into_inner().into_iter().filter_map(Asked::setting);
-        (self.found.into_inner(), settings.collect())
+        let misspelt = self.misspelt.into_inner();
+        let missing = self.missing.into_inner().into_iter();
+        let missing = missing.filter(|missing| !missing.is_explained_by(&misspelt));
+        let mut found = self.found.into_inner();
+        found.extend(missing.map(|missing| missing.diagnostic));
+        (found, settings.collect())
     }
 
     /// What could be written.
@@ -128,6 +154,14 @@ impl<'s> Section<'s> {
         self.reading.found.borrow_mut().push(Diagnostic { place, message, help });
     }
 
+    /// Notes that none of these keys is written, which is no mistake of its own where one of them is misspelt.
+    fn miss(&self, keys: &[&str], wrong: Wrong) {
+        let Wrong { message, help, .. } = wrong;
+        let paths = keys.iter().map(|key| under(&self.path, key)).collect();
+        let diagnostic = Diagnostic { place: self.place(), message, help };
+        self.reading.missing.borrow_mut().push(Missing { paths, diagnostic });
+    }
+
     fn describes(&self) -> bool {
         self.reading.language.is_some()
     }
@@ -193,7 +227,7 @@ impl<'s> Section<'s> {
     pub(crate) fn required<K: Kind>(&mut self, key: &'static str, kind: K) -> Option<K::Value> {
         let read = self.ask(key, &kind, true, None)?;
         if read.is_none() {
-            self.tell(self.place(), Wrong::new(format!("`{}` is missing", self.full(key))));
+            self.miss(&[key], Wrong::new(format!("`{}` is missing", self.full(key))));
         }
         read
     }
@@ -272,7 +306,7 @@ impl<'s> Section<'s> {
         let choice = format!("write one of {}", headers.join(", "));
         match written.as_slice() {
             [] => {
-                self.tell(self.place(), Wrong::new(format!("`{}` is missing", self.name)).help(choice));
+                self.miss(&keys, Wrong::new(format!("`{}` is missing", self.name)).help(choice));
                 None
             }
             &[key] => self.form(key, forms),
@@ -339,7 +373,7 @@ impl<'s> Section<'s> {
             &[key] => Some(key),
             [] => {
                 let wrong = Wrong::new(format!("`{}` has none of {}", self.name, quoted(keys)));
-                self.tell(self.place(), wrong.help(help));
+                self.miss(keys, wrong.help(help));
                 None
             }
             &[first, second, ..] => {
@@ -356,7 +390,7 @@ impl<'s> Section<'s> {
         if !keys.iter().any(|key| self.has(key)) {
             let [one, other] = keys;
             let wrong = Wrong::new(format!("`{}` has neither `{one}` nor `{other}`", self.name));
-            self.tell(self.place(), wrong.help(help));
+            self.miss(&keys, wrong.help(help));
         }
     }
 
@@ -370,10 +404,15 @@ impl<'s> Section<'s> {
 
     fn tell_unknown(&self, key: &str, known: &[&str]) {
         let wrong = Wrong::new(format!("unknown key `{}`", self.full(key)));
-        let help = match nearest(key, known) {
+        let near = nearest(key, known);
+        let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known keys are {}", quoted(known)),
         };
+        // Even where that one is there too: a header below it makes a table that lacks what this one has.
+        if let Some(near) = near {
+            self.reading.misspelt.borrow_mut().push(under(&self.path, near));
+        }
         self.tell(self.place_of_key(key), wrong.help(help));
     }
 

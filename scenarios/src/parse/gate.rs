@@ -2,7 +2,7 @@
 
 use super::{DAY, Names, SHORTEST};
 use crate::gate::{Amount, Gate, InvalidMetric, Metric, Unit};
-use crate::kind::{Found, Kind, Wrong, as_text, between, duration, kind, not_negative, whole};
+use crate::kind::{Found, Kind, Wrong, as_percentage, as_text, between, duration, kind, not_negative, whole};
 use crate::language::Rule;
 use crate::reader::Section;
 use serde_json::{Value as Json, json};
@@ -77,14 +77,22 @@ fn bound(metric: Option<&Metric>, key: &str) -> impl Kind<Value = f64> {
                 Unit::Seconds => time().read(found).map(|bound| bound.as_secs_f64()),
                 Unit::PerSecond => not_negative().read(found),
                 Unit::Count => whole(0..=MOST_COUNTED).read(found).map(|bound| bound as f64),
-                // A device can try again more than once.
-                Unit::Share if matches!(metric, Metric::Retries(Amount::Share)) => not_negative().read(found),
-                Unit::Share => between(0.0..=1.0).read(found),
+                Unit::Share if can_exceed_one(metric) => not_negative().read(found),
+                Unit::Share => {
+                    return between(0.0..=1.0)
+                        .read(found)
+                        .map_err(|wrong| wrong.help(help_with_share(metric, key, found)));
+                }
             };
             value.map_err(|wrong| wrong.help(help(Some(metric), key)))
         },
         |bound| json!(bound),
     )
+}
+
+/// A device can try again more than once.
+fn can_exceed_one(metric: &Metric) -> bool {
+    matches!(metric, Metric::Retries(Amount::Share))
 }
 
 /// Bounds of times are durations, all others numbers.
@@ -106,12 +114,21 @@ fn help(metric: Option<&Metric>, key: &str) -> String {
         return "write `at_most = …`, `at_least = …` or both".to_owned();
     };
     let (what, example) = match metric.unit() {
+        Unit::Share if !can_exceed_one(metric) => ("a share from 0 to 1", "0.01"),
         Unit::Seconds => ("a time", "\"500ms\""),
         Unit::PerSecond => ("a rate per second", "200"),
         Unit::Count => ("a whole number", "10"),
         Unit::Share => ("a share", "0.01"),
     };
     format!("`{metric}` is {what}: write `{key} = {example}`, for one")
+}
+
+/// Likewise for a share, from the number that was found where it can be a percentage.
+fn help_with_share(metric: &Metric, key: &str, found: Found<'_>) -> String {
+    match as_percentage(found) {
+        Some(share) => format!("`{metric}` is a share from 0 to 1: write `{key} = {share:?}`"),
+        None => format!("`{metric}` is a share from 0 to 1"),
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +268,27 @@ at_least = 99.5
         ] {
             let lines = format!("[[gate]]\n{lines}");
             assert_told(&lines, with(&lines), line, message, help);
+        }
+    }
+
+    #[test]
+    fn a_percentage_is_repaired_with_the_share_it_is() {
+        let assigned = "`outcome.assigned.share` is a share from 0 to 1";
+        for (bound, share) in [
+            ("100", Some("1.0")),
+            ("95", Some("0.95")),
+            ("99.9", Some("0.999")),
+            ("\"1%\"", Some("0.01")),
+            ("\"0.5 %\"", Some("0.005")),
+            ("101", None),
+            ("-1", None),
+            ("nan", None),
+            ("\"many\"", None),
+        ] {
+            let told = with(&format!("[[gate]]\nmetric = \"outcome.assigned.share\"\nat_least = {bound}"));
+            let help = told.expect_err(bound).0.remove(0).help;
+            let repair = share.map(|share| format!(": write `at_least = {share}`")).unwrap_or_default();
+            assert_eq!(help, Some(format!("{assigned}{repair}")), "{bound}");
         }
     }
 
