@@ -4,18 +4,22 @@ use crate::exit::Failure;
 use crate::gates;
 use crate::health::{self, Health};
 use crate::journal::NOT_IN_IT;
-use crate::plan::{Devices, Expected, Fate, ShardOf};
+use crate::plan::{self, Devices, Expected, Fate, ShardOf};
 use crate::recorder::{Clocks, ReasonKey, Recorder, histogram, record as note};
+use crate::stage;
 use hdrhistogram::Histogram;
 use reports::{
     Certificates, Check, Ended, EventDone, Expectations, Generator, Host, Issuer, KeyCount, Ledger,
     OutcomeKind, PhaseStats, Reason, Record, RollUp, SCHEMA, ScenarioText, Second, Setting, Shard,
     Throughput, TlsCount, Verdict, VerdictKind,
 };
-use scenarios::{Gate, GeneratorLimit, MockProfile, Scenario, Schedule, Target, Unit};
+use scenarios::{
+    Action, Gate, GeneratorLimit, GroupOn, MockProfile, Scenario, Schedule, Target, Unit, Verification,
+};
 use sim_device::Phase;
 use sim_dps::{LedgerSnapshot, Limits, RefusalTrace};
 use sim_identity::{Defect, DeviceIdentity};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -99,6 +103,7 @@ pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Fail
             .then_some(Shard { index: facts.shard.index + 1, count: facts.shard.count }),
         shards: Vec::new(),
         host: host(),
+        setup: Vec::new(),
         notes: facts.notes.clone(),
         planned: facts.planned,
         started: total.started,
@@ -440,7 +445,10 @@ fn trace<'a>(
 }
 
 fn reason(facts: &Facts<'_>, key: &ReasonKey, count: u64, id: &str, trace: Option<&RefusalTrace>) -> Reason {
-    let (explanation, repair) = explain(facts, key, trace);
+    let (explanation, repair) = untrusted(facts, key, trace).unwrap_or_else(|| {
+        let (explanation, repair) = explain(facts, key, trace);
+        (explanation.into(), repair.into())
+    });
     Reason {
         outcome: key.outcome,
         phase: key.phase.map(|p| p.as_str().to_owned()),
@@ -450,8 +458,8 @@ fn reason(facts: &Facts<'_>, key: &ReasonKey, count: u64, id: &str, trace: Optio
         expected: key.expected,
         defect: key.defect.map(|d| d.id().to_owned()),
         sample_registration_id: id.to_owned(),
-        explanation: explanation.to_owned(),
-        repair: repair.to_owned(),
+        explanation: explanation.into_owned(),
+        repair: repair.into_owned(),
         trail: trace.map(|t| t.trail.clone()).unwrap_or_default(),
     }
 }
@@ -459,6 +467,67 @@ fn reason(facts: &Facts<'_>, key: &ReasonKey, count: u64, id: &str, trace: Optio
 /// What is meant to become of devices with a defect.
 fn defect_fate(facts: &Facts<'_>, defect: Defect) -> Fate {
     facts.devices.fate_of_defect(defect, facts.admits)
+}
+
+/// Why a good device met no verified CA, and what repairs it, where that is the scenario's doing: its CA was deleted
+/// meanwhile, or never came to be verified.
+fn untrusted(
+    facts: &Facts<'_>,
+    key: &ReasonKey,
+    trace: Option<&RefusalTrace>,
+) -> Option<(Cow<'static, str>, Cow<'static, str>)> {
+    let trace = trace.filter(|trace| key.defect.is_none() && trace.verdict == "no-verified-ca")?;
+    let Target::Mock(mock) = &facts.scenario.target else { return None };
+    let factory = factory_of(facts, &trace.sample_registration_id)?;
+    let ca = |name: &str, group_on: GroupOn| {
+        let path = facts.devices.paths().into_iter().nth(factory).map(|way| way.path).unwrap_or_default();
+        let subject = if group_on == GroupOn::Root { path.first() } else { path.last() };
+        subject.map_or_else(|| format!("the CA `{name}`"), |subject| format!("the CA `{name}` ({subject})"))
+    };
+    let line = facts.scenario.fleet.factories.get(factory);
+    let name = line.map_or_else(|| stage::only_ca(mock.verification), |line| &line.root);
+    if let Some(at) = deleted(facts, line.map_or(plan::ONLY_ROOT, |line| &line.root)) {
+        return Some((
+            format!("{} was deleted {at:.1} s into the run", ca(name, GroupOn::Root)).into(),
+            "Upload it again with `rollcall ca upload` and verify it, or move these devices to a CA that is there.".into(),
+        ));
+    }
+    match mock.verification {
+        Verification::ForgedProof => {
+            // With factories it is the roots that are uploaded.
+            let on = if line.is_some() { GroupOn::Root } else { mock.group_on };
+            let why = "is uploaded and Unverified: its proof of possession was signed with another key";
+            let repair = "Only who holds the CA's key can verify it: that is what keeps a stranger out. If it is your CA, prove \
+                          possession with its own key.";
+            Some((format!("{} {why}", ca(name, on)).into(), repair.into()))
+        }
+        Verification::None => {
+            let why = "is uploaded and Unverified: nobody proved possession of it";
+            let (_, repair) = explain_verdict(&trace.verdict, None);
+            Some((format!("{} {why}", ca(name, GroupOn::Root)).into(), repair.into()))
+        }
+        Verification::ProofOfPossession | Verification::SelfAttested => None,
+    }
+}
+
+/// Which factory the device comes from; the first where there is but one.
+fn factory_of(facts: &Facts<'_>, id: &str) -> Option<usize> {
+    if facts.scenario.fleet.factories.len() <= 1 {
+        return Some(0);
+    }
+    let index =
+        (0..facts.scenario.fleet.devices).find(|&index| facts.devices.registration_id(index) == id)?;
+    Some(facts.devices.factory(index))
+}
+
+/// When the operator deleted the CA of a root, in seconds from the start. What was done is the beginning of what was
+/// to be, in the same order.
+fn deleted(facts: &Facts<'_>, root: &str) -> Option<f64> {
+    let done = facts.scenario.events.iter().zip(&facts.events);
+    let mut of_root = done.filter(|(event, done)| {
+        matches!(&event.action, Action::DeleteCa(deleted) if deleted == root) && done.failed.is_none()
+    });
+    of_root.next().map(|(_, done)| done.at_seconds)
 }
 
 /// Why, and what repairs it: from what was wrong on purpose, else from the service's verdict, else from the kind

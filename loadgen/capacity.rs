@@ -6,7 +6,7 @@
 use crate::gates;
 use reports::{Capacity, Ended, Record, Second, Trial, VerdictKind};
 use scenarios::{Amount, Clock, Gate, Metric, Place, Statistic, Unit};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 /// `ours:` a search ends when its interval is this part of its middle.
@@ -23,8 +23,8 @@ const LEAST: f64 = 1.0 / 64.0;
 const ENOUGH: f64 = 100.0;
 /// `ours:` how long a trial is made for that, in seconds.
 const LONGEST: f64 = 60.0;
-/// About how many trials a search takes that meets a limit some doublings above where it starts.
-pub const ABOUT_TRIALS: u32 = 25;
+/// How many trials a search takes, as a rule, that meets a limit some doublings above where it starts.
+pub const TRIALS: RangeInclusive<u32> = 20..=35;
 
 /// `ours:` what is kept up with at least, of the planned rate. A service that is asked for 1.5 % more than it can do
 /// falls behind by as much, so a limit is found at most that much too high.
@@ -82,8 +82,10 @@ fn trial(record: &Record, rate: f64, lasts: Duration) -> (Trial, f64) {
     let half = second_half(lasts);
     let (ended, least) = (count(record, &half, |second| second.finished), least_ended(rate, &half));
     if ended < least {
+        // A generator at its own limit cannot tell what the service would have done.
+        let whose = if record.generator.limited { GENERATOR } else { "the service fell behind" };
         failed.push(format!(
-            "the service fell behind: {ended} attempts ended in the last {} s, at least {least} are asked for",
+            "{whose}: {ended} attempts ended in the last {} s, at least {least} are asked for",
             length(&half)
         ));
     }
@@ -98,7 +100,8 @@ fn trial(record: &Record, rate: f64, lasts: Duration) -> (Trial, f64) {
     let trial = Trial {
         search: 0,
         rate,
-        achieved: count(record, &half, |second| second.assigned) as f64 / length(&half),
+        // A backlog that is worked off meanwhile is no rate that the service would keep up.
+        achieved: (count(record, &half, |second| second.assigned) as f64 / length(&half)).min(rate),
         passed: failed.is_empty() && !invalid,
         generator_limited: record.generator.limited,
         response_p99_us: record.clocks.response_time.p99_us,
@@ -106,6 +109,16 @@ fn trial(record: &Record, rate: f64, lasts: Duration) -> (Trial, f64) {
         failed,
     };
     (trial, worth(rate, ended, &half))
+}
+
+/// The reason of a trial that did not pass where the generator could not tell.
+const GENERATOR: &str = "the generator was the limit";
+
+/// Why a trial did not pass, in words: never empty.
+pub fn why(trial: &Trial) -> String {
+    let generator = trial.generator_limited && !trial.failed.iter().any(|why| why.starts_with(GENERATOR));
+    let first = (generator || trial.failed.is_empty()).then_some(GENERATOR);
+    first.into_iter().chain(trial.failed.iter().map(String::as_str)).collect::<Vec<_>>().join("; ")
 }
 
 /// What was counted in those seconds. In the second half of a schedule as many attempts should end as arrive, however
@@ -292,14 +305,7 @@ impl Search {
         if results.last().is_none_or(|&most| most <= 0.0) && all > 0 {
             evidence.push(format!("No rate passed, down to {:.2}/s.", self.lowest_tried()));
         }
-        let told = |trial: &Trial| {
-            let why = if trial.failed.is_empty() {
-                "the generator was the limit".to_owned()
-            } else {
-                trial.failed.join("; ")
-            };
-            format!("Search {}, {:.1}/s: {why}.", trial.search, trial.rate)
-        };
+        let told = |trial: &Trial| format!("Search {}, {:.1}/s: {}.", trial.search, trial.rate, why(trial));
         evidence.extend(limits.iter().map(told));
         if self.interrupted {
             evidence.push(format!("The search was interrupted; trials until then: {all}."));
@@ -575,7 +581,7 @@ mod tests {
                 "{seed}: {:?}",
                 found.interval
             );
-            assert!(found.trials.len() <= ABOUT_TRIALS as usize + 10, "{} trials", found.trials.len());
+            assert!(found.trials.len() <= *TRIALS.end() as usize, "{} trials", found.trials.len());
         }
     }
 
@@ -747,6 +753,35 @@ mod tests {
             assert_eq!(trial.passed, passed, "{case}: {trial:?}");
             assert!(!trial.passed || trial.failed.is_empty(), "{case}");
         }
+    }
+
+    #[test]
+    fn a_trial_that_the_generator_limited_says_so_first() {
+        let limited = Generator { limited: true, ..Generator::default() };
+        let told = |rate, generator| {
+            let (trial, _) = trial(&Record { generator, ..record([500; 12]) }, rate, Duration::from_secs(10));
+            (trial.failed.len(), why(&trial).starts_with(GENERATOR))
+        };
+        assert_eq!(told(600.0, limited.clone()), (1, true));
+        assert_eq!(told(600.0, Generator::default()), (1, false));
+        let gate = vec!["a gate".to_owned()];
+        for (failed, generator_limited, parts) in
+            [(Vec::new(), true, 1), (gate.clone(), true, 2), (gate, false, 1)]
+        {
+            let why = why(&Trial { failed, generator_limited, ..Trial::default() });
+            assert_eq!(
+                (why.split("; ").count(), why.starts_with(GENERATOR)),
+                (parts, generator_limited),
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_achieved_is_never_more_than_what_was_offered() {
+        let drained = record([0, 0, 0, 0, 0, 900, 900, 500, 500, 500, 0, 0]);
+        let (trial, _) = trial(&drained, 398.6, Duration::from_secs(10));
+        assert!((trial.achieved - 398.6).abs() < 1e-9, "{}", trial.achieved);
     }
 
     #[test]

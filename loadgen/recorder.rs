@@ -472,7 +472,11 @@ fn reason(ending: &Ending<'_>) -> ReasonKey {
         Outcome::Refused(refused) => (Some(refused.phase), refused.code, refused.message.clone()),
         Outcome::Disabled => (None, None, "the enrollment is disabled".to_owned()),
         Outcome::Failed { code, message } => (None, *code, message.clone()),
-        Outcome::Throttled => (None, None, "throttled until it gave up".to_owned()),
+        Outcome::Throttled => {
+            let asked_again = ending.attempt.is_some_and(|attempt| attempt.retries.throttled > 0);
+            let how = if asked_again { "asked again until it gave up" } else { "not tried again" };
+            (None, None, how.to_owned())
+        }
         Outcome::Unreachable { phase, cause } => (Some(*phase), None, cause.as_str().to_owned()),
         Outcome::TimedOut { phase } => (Some(*phase), None, "the time was up".to_owned()),
         Outcome::ProtocolError { phase, what } => (Some(*phase), None, (*what).to_owned()),

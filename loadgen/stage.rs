@@ -3,6 +3,7 @@
 
 use crate::exit::{Exit, Failure};
 use crate::plan::{self, Ca, Devices, FactoryCa};
+use reports::SetupStep;
 use scenarios::{GroupOn, MockProfile, MockTarget, Scenario, Verification};
 use sim_dps::shell::JournalFault;
 use sim_dps::{Hub, Limits, Server, ServerConfig, SpawnError};
@@ -18,6 +19,9 @@ use sim_protocol::{CaName, InvalidName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use time::OffsetDateTime;
+
+/// CA certificates and groups of a fleet, or of its defects, that are told one by one; more are summed up.
+const TOLD_ONE_BY_ONE: usize = 12;
 
 /// The CA of a fleet without factories, in the instance.
 const CA_NAME: &str = "factory-root";
@@ -55,6 +59,16 @@ pub struct Stage {
     operator: Operator,
     /// What the scenario calls its roots, and what the instance does.
     roots: BTreeMap<String, CaName>,
+    /// How it was set up.
+    pub setup: Vec<SetupStep>,
+}
+
+/// What the instance calls the CA of a fleet without factories.
+pub fn only_ca(verification: Verification) -> &'static str {
+    match verification {
+        Verification::ForgedProof => SNIFFED_CA_NAME,
+        _ => CA_NAME,
+    }
 }
 
 impl Stage {
@@ -85,13 +99,14 @@ pub async fn set(
 ) -> Result<Stage, Failure> {
     let seed = crate::cli::random_seed();
     let mut config = ServerConfig::new(seed.child("mock")).map_err(named)?;
+    let needed = Needed::of(scenario, devices);
     config.registrar.retry_after = mock.retry_after;
     config.registrar.assign_delay = mock.assign_delay;
     config.registrar.hubs = mock.hubs.iter().map(Hub::new).collect();
     config.tickets = mock.tickets;
     if mock.profile == MockProfile::Azure {
         config.registrar.limits = Limits::documented();
-    } else if make_room(&mut config.registrar.limits, scenario, devices) {
+    } else if needed.make_room(&mut config.registrar.limits) {
         tell(
             "mock      holds more CA certificates and groups than an instance may: so many factories and defects need them"
                 .into(),
@@ -106,36 +121,94 @@ pub async fn set(
         service_key: running.instance().policies().next().map(|owner| owner.primary.clone()),
         ..Endpoint::at(format!("https://{}", running.https()))
     };
-    let scene = Scene { operator: Operator::new(endpoint)?, seed, now, tell };
+    let story = Story { tell, steps: Vec::new(), summed_up: false };
+    let mut scene = Scene { operator: Operator::new(endpoint)?, seed, now, story };
     let holdings = Holdings::of(mock, ca)?;
     scene.prepare(mock, &holdings).await?;
-    scene.add(scenario, mock, devices).await?;
+    scene.add(scenario, mock, devices, &needed).await?;
     let roots = holdings.roots.into_iter().map(|root| (root.called, root.name)).collect();
-    Ok(Stage { mock: running, operator: scene.operator, roots })
+    Ok(Stage { mock: running, operator: scene.operator, roots, setup: scene.story.steps })
 }
 
-/// Raises the limits on CA certificates and groups to what the scenario's factories and defects need; whether that is
-/// more than is documented.
-fn make_room(limits: &mut Limits, scenario: &Scenario, devices: &Devices) -> bool {
-    let mut kinds: Vec<Defect> = scenario.fleet.defects.iter().map(|listed| listed.kind).collect();
-    kinds.sort();
-    kinds.dedup();
-    let scenes = || kinds.iter().filter_map(|&defect| devices.scene(defect));
-    let leaves = |taken_for: TakenFor| {
-        let of = |defect: Defect| devices.scene(defect).and_then(|scene| scene.additions.own_leaf);
-        devices.known().filter(|&(defect, _)| of(defect) == Some(taken_for)).count()
-    };
-    let factories = &scenario.fleet.factories;
-    let roots: BTreeSet<&str> = factories.iter().map(|factory| &*factory.root).collect();
-    // Without factories there is one root and one group.
-    let (roots, own_groups) = (roots.len().max(1), factories.len().max(1));
-    let cas = roots + leaves(TakenFor::VerifiedCa) + scenes().map(|s| s.additions.cas.len()).sum::<usize>();
-    let groups =
-        own_groups + leaves(TakenFor::Group) + scenes().map(|s| s.additions.groups.len()).sum::<usize>();
-    let documented = (limits.certificates, limits.groups_x509);
-    limits.certificates = limits.certificates.max(cas);
-    limits.groups_x509 = limits.groups_x509.max(groups);
-    documented != (limits.certificates, limits.groups_x509)
+/// How many CA certificates and groups the scenario's factories and defects need.
+struct Needed {
+    /// CA certificates and groups of the fleet's good devices.
+    own: (usize, usize),
+    /// The same for its defects.
+    added: (usize, usize),
+    /// How many defects that is for.
+    defects: usize,
+}
+
+impl Needed {
+    fn of(scenario: &Scenario, devices: &Devices) -> Self {
+        let mut kinds: Vec<Defect> = scenario.fleet.defects.iter().map(|listed| listed.kind).collect();
+        kinds.sort();
+        kinds.dedup();
+        let factories = &scenario.fleet.factories;
+        let roots: BTreeSet<&str> = factories.iter().map(|factory| &*factory.root).collect();
+        // Without factories there is one root and one group.
+        let mut needed =
+            Needed { own: (roots.len().max(1), factories.len().max(1)), added: (0, 0), defects: 0 };
+        for defect in kinds {
+            let Some(additions) = devices.scene(defect).map(|scene| &scene.additions) else { continue };
+            let leaves = |taken_for: TakenFor| {
+                let known = || devices.known().filter(|&(known, _)| known == defect).count();
+                if additions.own_leaf == Some(taken_for) { known() } else { 0 }
+            };
+            let cas = additions.cas.len() + leaves(TakenFor::VerifiedCa);
+            let groups = additions.groups.len() + leaves(TakenFor::Group);
+            needed.added = (needed.added.0 + cas, needed.added.1 + groups);
+            needed.defects += usize::from(cas + groups > 0);
+        }
+        needed
+    }
+
+    /// Raises the limits on them to that; whether it is more than is documented.
+    fn make_room(&self, limits: &mut Limits) -> bool {
+        let documented = (limits.certificates, limits.groups_x509);
+        limits.certificates = limits.certificates.max(self.own.0 + self.added.0);
+        limits.groups_x509 = limits.groups_x509.max(self.own.1 + self.added.1);
+        documented != (limits.certificates, limits.groups_x509)
+    }
+}
+
+/// What is told of setting up, and kept for the record.
+struct Story<'a> {
+    tell: &'a (dyn Fn(String) + Sync),
+    steps: Vec<SetupStep>,
+    /// Whether the steps to come were told as a sum. The first one that is refused is told all the same.
+    summed_up: bool,
+}
+
+impl Story<'_> {
+    /// A step that was taken. `line` is how it is told meanwhile, with its topic.
+    fn step(&mut self, line: String, what: String) {
+        if !self.summed_up {
+            (self.tell)(line);
+            self.steps.push(SetupStep { what, refused: None });
+        }
+    }
+
+    /// A step that the service refused, as it was to.
+    fn refused(&mut self, line: String, what: String, how: String) {
+        if !self.summed_up || self.steps.iter().all(|step| step.refused.is_none()) {
+            (self.tell)(line);
+            self.steps.push(SetupStep { what, refused: Some(how) });
+        }
+    }
+
+    /// Begins a part with so many CA certificates and groups for so many of what needs them, and sums it up if they
+    /// are too many to be told one by one.
+    fn begin(&mut self, (cas, groups): (usize, usize), owners: &str) {
+        self.summed_up = false;
+        let summed_up = cas + groups > TOLD_ONE_BY_ONE;
+        if summed_up {
+            let sum = format!("{cas} CAs and {groups} groups for {owners}");
+            self.step(format!("instance  {sum}"), sum);
+        }
+        self.summed_up = summed_up;
+    }
 }
 
 /// A CA that is uploaded and verified for the fleet.
@@ -171,12 +244,12 @@ impl Holdings {
                 .advise("Give the CA under [fleet.authority.files], or start `rollcall mock` and set it up with `rollcall ca` and `rollcall group`."));
         };
         let member = roles.member(mock.group_on);
-        let (name, ca) = match mock.verification {
+        let ca = match mock.verification {
             // Devices present the CA that the group is on; what is above it need not be seen by anybody.
-            Verification::ForgedProof => (SNIFFED_CA_NAME, member),
-            _ => (CA_NAME, roles.top),
+            Verification::ForgedProof => member,
+            _ => roles.top,
         };
-        let name = CaName::new(name).map_err(named)?;
+        let name = CaName::new(only_ca(mock.verification)).map_err(named)?;
         let root = Root { called: plan::ONLY_ROOT.to_owned(), name, ca: ca.clone() };
         let group = (mock.group.to_string(), member.certificate().clone());
         Ok(Holdings { roots: vec![root], groups: vec![group] })
@@ -202,11 +275,13 @@ struct Scene<'a> {
     operator: Operator,
     seed: Seed,
     now: OffsetDateTime,
-    tell: &'a (dyn Fn(String) + Sync),
+    story: Story<'a>,
 }
 
 impl Scene<'_> {
-    async fn prepare(&self, mock: &MockTarget, holdings: &Holdings) -> Result<(), Failure> {
+    async fn prepare(&mut self, mock: &MockTarget, holdings: &Holdings) -> Result<(), Failure> {
+        let Holdings { roots, groups } = holdings;
+        self.story.begin((roots.len(), groups.len()), &format!("{} factories", groups.len()));
         for Root { name, ca, .. } in &holdings.roots {
             self.verify(mock.verification, name, ca).await?;
         }
@@ -218,7 +293,14 @@ impl Scene<'_> {
     }
 
     /// Brings the instance into the states that the scenario's defects take.
-    async fn add(&self, scenario: &Scenario, mock: &MockTarget, devices: &Devices) -> Result<(), Failure> {
+    async fn add(
+        &mut self,
+        scenario: &Scenario,
+        mock: &MockTarget,
+        devices: &Devices,
+        needed: &Needed,
+    ) -> Result<(), Failure> {
+        self.story.begin(needed.added, &format!("{} defects", needed.defects));
         let mut added: Vec<Defect> = Vec::new();
         for defect in scenario.fleet.defects.iter().map(|listed| listed.kind) {
             let Some(scene) = devices.scene(defect).filter(|_| !added.contains(&defect)) else { continue };
@@ -234,7 +316,13 @@ impl Scene<'_> {
         self.introduce(mock, devices).await
     }
 
-    async fn upload(&self, mock: &MockTarget, name: &str, der: &[u8], verified: bool) -> Result<(), Failure> {
+    async fn upload(
+        &mut self,
+        mock: &MockTarget,
+        name: &str,
+        der: &[u8],
+        verified: bool,
+    ) -> Result<(), Failure> {
         let name = CaName::new(name).map_err(named)?;
         let file = pem::encode("CERTIFICATE", der);
         // Where the scenario wants no verification nothing is verified, so that everybody is refused.
@@ -245,7 +333,7 @@ impl Scene<'_> {
     }
 
     /// Puts the certificates of single devices into the instance, where their defect has them there.
-    async fn introduce(&self, mock: &MockTarget, devices: &Devices) -> Result<(), Failure> {
+    async fn introduce(&mut self, mock: &MockTarget, devices: &Devices) -> Result<(), Failure> {
         let mut counts: BTreeMap<Defect, u32> = BTreeMap::new();
         for (defect, world) in devices.known() {
             let Some(additions) = devices.scene(defect).map(|scene| &scene.additions) else { continue };
@@ -269,12 +357,13 @@ impl Scene<'_> {
             }
         }
         for (defect, count) in counts {
-            (self.tell)(format!("devices   {count} are known to the instance one by one, for `{defect}`"));
+            let known = format!("known to the instance one by one, for `{defect}`");
+            self.story.step(format!("devices   {count} are {known}"), format!("{count} devices {known}"));
         }
         Ok(())
     }
 
-    async fn verify(&self, how: Verification, name: &CaName, top: &Issuer) -> Result<(), Failure> {
+    async fn verify(&mut self, how: Verification, name: &CaName, top: &Issuer) -> Result<(), Failure> {
         let file = pem::encode("CERTIFICATE", top.certificate().der());
         let vouched = how == Verification::SelfAttested;
         let uploaded = self.operator.upload(name, file.as_bytes(), vouched).await?;
@@ -286,14 +375,14 @@ impl Scene<'_> {
         }
     }
 
-    async fn code(&self, name: &CaName) -> Result<CertificateResponse, Failure> {
+    async fn code(&mut self, name: &CaName) -> Result<CertificateResponse, Failure> {
         let coded = self.operator.generate_code(name).await?;
         let code = coded.properties.verification_code.as_deref().unwrap_or_default();
-        (self.tell)(format!("code      {code}"));
+        self.story.step(format!("code      {code}"), format!("verification code asked for `{name}`"));
         Ok(coded)
     }
 
-    async fn prove(&self, name: &CaName, top: &Issuer) -> Result<(), Failure> {
+    async fn prove(&mut self, name: &CaName, top: &Issuer) -> Result<(), Failure> {
         let coded = self.code(name).await?;
         let proven = self.operator.answer_code(name, &coded, top, &self.seed, self.now).await?;
         self.show(&proven, "possession proven: a certificate with that CN, signed with the CA's key");
@@ -301,12 +390,17 @@ impl Scene<'_> {
     }
 
     /// Answers the code as somebody has to who does not hold the CA's key: with a certificate that another key signed.
-    async fn forge(&self, name: &CaName, ca: &Issuer) -> Result<(), Failure> {
+    async fn forge(&mut self, name: &CaName, ca: &Issuer) -> Result<(), Failure> {
         let coded = self.code(name).await?;
         let own = PrivateKey::derive(&self.seed, "stranger", 0, KeyAlgorithm::P256);
         let forger = ca.impostor(own.map_err(Failure::unexpected)?);
         let answered = self.operator.answer_code(name, &coded, &forger, &self.seed, self.now).await;
-        (self.tell)(format!("forgery   {}", refused_forgery(answered)?));
+        let how = refused_forgery(answered)?;
+        self.story.refused(
+            format!("forgery   signed with another key, refused with {how}"),
+            format!("proof of possession of `{name}`, signed with another key"),
+            how,
+        );
         let left = self.operator.certificate(name).await?;
         if left.properties.is_verified {
             let fault = format!("the service refused a forged proof for `{name}`, and holds it for verified");
@@ -316,15 +410,13 @@ impl Scene<'_> {
         Ok(())
     }
 
-    fn show(&self, record: &CertificateResponse, what: &str) {
+    fn show(&mut self, record: &CertificateResponse, what: &str) {
         let state = if record.properties.is_verified { "Verified" } else { "Unverified" };
-        (self.tell)(format!(
-            "ca        `{}` ({}) is {state}: {what}",
-            record.name, record.properties.subject
-        ));
+        let told = format!("`{}` ({}) is {state}: {what}", record.name, record.properties.subject);
+        self.story.step(format!("ca        {told}"), format!("CA {told}"));
     }
 
-    async fn create_group(&self, name: &str, added: &AddedGroup) -> Result<(), Failure> {
+    async fn create_group(&mut self, name: &str, added: &AddedGroup) -> Result<(), Failure> {
         let pair = CertificatePair {
             primary: Some(slot(added.primary.der())),
             secondary: added.secondary.as_ref().map(|certificate| slot(certificate.der())),
@@ -334,7 +426,8 @@ impl Scene<'_> {
         group.terms.provisioning_status = status(added.enabled);
         self.operator.create_group(&group, self.now).await?;
         let state = if added.enabled { "enabled" } else { "disabled" };
-        (self.tell)(format!("group     `{name}` on {}, {state}", members(added)));
+        let told = format!("`{name}` on {}, {state}", members(added));
+        self.story.step(format!("group     {told}"), format!("group {told}"));
         Ok(())
     }
 }
@@ -348,7 +441,7 @@ fn refused_forgery(answered: Result<CertificateResponse, OperatorError>) -> Resu
         Err(OperatorError::Refused { status, code: Some(code), message, .. })
             if code == codes::POP_FAILED =>
         {
-            Ok(format!("signed with another key, refused with status {status} ({code}): {message}"))
+            Ok(format!("status {status} ({code}): {message}"))
         }
         Err(other) => Err(other.into()),
         Ok(taken) => Err(Failure::unexpected(format!(
@@ -477,6 +570,9 @@ pub(crate) mod tests {
             assert_eq!(names, uploaded);
             let told = told.into_inner().expect("lines");
             assert!(told.iter().any(|line| line.contains(codes::POP_FAILED)), "{told:?}");
+            let refused: Vec<_> = stage.setup.iter().filter_map(|step| step.refused.as_deref()).collect();
+            assert!(!refused.is_empty(), "{:?}", stage.setup);
+            assert!(refused.iter().all(|how| how.contains(codes::POP_FAILED)), "{refused:?}");
             for index in 0..scenario.fleet.factories.len().max(1) {
                 let seen = register(&stage, &devices.device(one_of(&devices, index)).expect("a device"));
                 assert_eq!(seen.verdict, "no-verified-ca");
@@ -539,5 +635,21 @@ pub(crate) mod tests {
         scenario.fleet.factories = (0..count).map(named).collect();
         let (_, stage) = staged(&scenario).await.expect("a stage");
         assert_eq!(stage.operator().certificates().await.map(|held| held.len()).ok(), Some(count));
+        assert_eq!(stage.setup.len(), 1, "so many are summed up: {:?}", stage.setup);
+    }
+
+    #[test]
+    fn a_few_steps_are_told_one_by_one_and_many_as_one_of_which_a_refusal_still_is_told() {
+        for (steps, told) in [(TOLD_ONE_BY_ONE, TOLD_ONE_BY_ONE + 2), (TOLD_ONE_BY_ONE + 1, 2)] {
+            let mut story = Story { tell: &|_| {}, steps: Vec::new(), summed_up: false };
+            story.begin((steps, 0), "nobody");
+            (0..steps).for_each(|_| story.step(String::new(), String::new()));
+            (0..2).for_each(|_| story.refused(String::new(), String::new(), "no".into()));
+            assert_eq!(story.steps.len(), told, "{steps}");
+            assert_eq!(story.steps.last().and_then(|step| step.refused.as_deref()), Some("no"));
+            story.begin((1, 0), "nobody");
+            story.step(String::new(), String::new());
+            assert_eq!(story.steps.len(), told + 1, "what comes later is told again");
+        }
     }
 }

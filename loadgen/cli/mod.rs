@@ -342,14 +342,19 @@ pub(crate) fn stage(path: &Path, bytes: &[u8], private: bool) -> Result<Staged, 
 /// Makes a directory and those above it, as far as they are missing.
 pub fn create_dir(path: &Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|error| {
-        Failure::new(exit_of(&error), format!("cannot make the directory {}: {error}", path.display()))
+        let file = path.ancestors().find(|above| above.exists() && !above.is_dir());
+        let why = file.map_or_else(|| error.to_string(), |file| format!("{} is a file", file.display()));
+        Failure::new(exit_of(&error), format!("cannot make the directory {}: {why}", path.display()))
             .advise("Name a directory that exists or can be made.")
     })
 }
 
 /// Why a file or directory cannot be written to.
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::new(exit_of(error), format!("cannot write {}: {error}", path.display()));
+    // The name of the file that is staged beside the target means nothing to anybody.
+    let text = error.to_string();
+    let why = text.split(" at path ").next().unwrap_or_default();
+    let failure = Failure::new(exit_of(error), format!("cannot write {}: {why}", path.display()));
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             failure.advise("Make room or write elsewhere; no half-written file was left behind.")
@@ -523,6 +528,18 @@ mod tests {
     }
 
     #[test]
+    fn no_directory_is_made_where_there_is_a_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("file");
+        fs::write(&file, "").expect("written");
+        for path in [file.clone(), file.join("below")] {
+            let failure = create_dir(&path).expect_err("a file");
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.ends_with(&format!("{} is a file", file.display())), "{failure}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_or_written_is_named() {
         let dir = tempfile::tempdir().expect("a directory");
         let nowhere = dir.path().join("nowhere/file");
@@ -530,6 +547,7 @@ mod tests {
             let failure = failure.expect_err("no such directory");
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.message.contains("nowhere/file") && failure.advice.is_some(), "{failure}");
+            assert!(!failure.message.contains(".rollcall-"), "{failure}");
         }
     }
 }

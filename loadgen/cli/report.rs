@@ -14,7 +14,7 @@ use crate::gates;
 use crate::journal;
 use clap::{Args, Subcommand};
 use formats::Rendering;
-use reports::{GateResult, Inconsistency, InvalidRecord, Record};
+use reports::{Comparison, GateResult, Inconsistency, InvalidRecord, Record};
 use scenarios::Metric;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,9 @@ Examples:
       how every device fared, from the journal
 
 A directory without a run.json is that of a run that was killed: its journal is read.
-It ends as the run did: 0, 4, 98, 99 or 130, by the verdict of the record; with 98 if the record contradicts itself."
+The comparison that `run --baseline` wrote beside a record is shown with it.
+It ends as the run did: 0, 4, 98, 99 or 130, by the verdict of the record alone; with 98 if the record contradicts
+itself."
 )]
 pub struct ReportArgs {
     /// What else is done with records.
@@ -79,6 +81,10 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<Exit, Failure> {
         return compare::run(args, output);
     }
     let output = Output { json: args.json, ..output };
+    if args.chart.is_some() && !args.format.contains(&Format::Svg) {
+        return Err(Failure::usage("--chart goes with --format svg")
+            .advise("Add svg to --format, or leave --chart out."));
+    }
     let path = args.path.as_deref().ok_or_else(|| Failure::usage("there is no run to report on"))?;
     let source = Source::of(path)?;
     if let Some(to) = &args.devices {
@@ -96,11 +102,24 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<Exit, Failure> {
     let found = contradictions(&record);
     found.iter().for_each(|what| output.warn(format_args!("the record was edited or damaged: {what}")));
     let labelled = reports::labelled(&record, &found);
+    // What was compared was the record as it was written.
+    let comparison = found.is_empty().then(|| compare::beside(&record, &source.dir(), output)).flatten();
+    let shown = Shown { record: &record, labelled: &labelled, comparison: comparison.as_ref() };
     match args.format.is_empty() {
-        true => again(args, &source, [&record, &labelled], &out, output)?,
-        false => rendered(args, [&record, &labelled], output)?,
+        true => again(args, &source, &shown, &out, output)?,
+        false => rendered(args, &shown, output)?,
     }
     Ok(exit_of(&labelled))
+}
+
+/// What is rendered.
+struct Shown<'a> {
+    /// As it was read.
+    record: &'a Record,
+    /// As it is shown: where it contradicts itself, it says so.
+    labelled: &'a Record,
+    /// With its baseline, if there is one.
+    comparison: Option<&'a Comparison>,
 }
 
 impl ReportArgs {
@@ -119,7 +138,7 @@ impl ReportArgs {
 fn again(
     args: &ReportArgs,
     source: &Source,
-    [record, labelled]: [&Record; 2],
+    Shown { record, labelled, comparison }: &Shown<'_>,
     out: &Path,
     output: Output,
 ) -> Result<(), Failure> {
@@ -127,8 +146,14 @@ fn again(
     if args.replaces(source) {
         write(record, out)?;
     }
-    write_page(labelled, out)?;
+    match comparison {
+        Some(comparison) => compare::keep(labelled, comparison, out)?,
+        None => write_page(labelled, out)?,
+    }
     output.line(reports::summary(labelled).trim_end());
+    if let Some(comparison) = comparison {
+        output.line(reports::comparison_text(comparison).trim_end());
+    }
     output.json(record);
     output.talk(format_args!("Page:   {}", out.join("run.html").display()));
     if matches!(source, Source::Journal(_)) {
@@ -138,14 +163,15 @@ fn again(
 }
 
 /// What was asked for by name: to files, or one of them to standard output.
-fn rendered(args: &ReportArgs, [record, labelled]: [&Record; 2], output: Output) -> Result<(), Failure> {
+fn rendered(args: &ReportArgs, shown: &Shown<'_>, output: Output) -> Result<(), Failure> {
+    let Shown { record, labelled, comparison } = *shown;
     let mut all: Vec<Rendering> = Vec::new();
     for format in &args.format {
         match format {
             Format::Svg if args.chart.is_some() || args.out.is_none() => {
                 all.push(formats::chart(labelled, args.chart.as_deref())?);
             }
-            format => all.extend(formats::renderings(record, labelled, None, *format)?),
+            format => all.extend(formats::renderings(record, labelled, comparison, *format)?),
         }
     }
     match (&args.out, all.as_slice()) {
@@ -469,6 +495,8 @@ mod tests {
         }
         let (_, files) = formatted(&[Format::Md, Format::Csv], None);
         assert_eq!(files, ["run.csv", "run.md"]);
+        let (ended, files) = formatted(&[Format::Md], Some("rates"));
+        assert_eq!((ended.expect_err("no chart is asked for").exit, files), (Exit::Usage, Vec::new()));
         let (ended, files) = formatted(&[Format::Svg], Some("no such chart"));
         assert_eq!((ended.expect_err("no such chart").exit, files), (Exit::Usage, Vec::new()));
     }

@@ -1,19 +1,21 @@
 //! `rollcall run`: plays a scenario and writes its record.
 
 mod conduct;
+mod place;
 mod scene;
 mod script;
 
 pub use conduct::{JOURNAL, Kept, conduct, rebuild};
-pub(crate) use conduct::{raise_descriptors, write, write_page};
+pub(crate) use conduct::{raise_descriptors, write, write_page, write_page_with};
 pub use script::Script;
 pub(crate) use script::{Written, shipped, unusable};
 
+use super::figures;
 use super::layers::ValueArgs;
 use super::live::Live;
 use super::output::Output;
 use super::plan;
-use super::report::compare::Baseline;
+use super::report::compare::{self, Baseline};
 use super::report::{Format, write_formats};
 use super::secret::{Secret, SecretParser};
 use crate::capacity::{self, Search};
@@ -41,7 +43,7 @@ Examples:
   rollcall run scenario.toml --set fleet.devices=500 --out results
   rollcall run scenario.toml --out today --baseline last-week --fail-on-regression
   rollcall run steady --find-capacity
-  rollcall run scenario.toml --shard 1/2 --start-at 2030-01-01T12:00:00Z --out part-1
+  rollcall run scenario.toml --shard 1/2 --start-at \"$(date -ud '+1 minute' +%FT%TZ)\" --out part-1
 
 `rollcall plan` tells what a scenario comes to before it is run; a shipped scenario goes by its name.")]
 pub struct RunArgs {
@@ -54,16 +56,19 @@ pub struct RunArgs {
     /// Play part i of n; the parts of one seed partition the fleet and its arrivals
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub shard: ShardOf,
-    /// The moment at which every shard starts, RFC 3339; each makes its devices before
+    /// The moment at which every shard starts, RFC 3339, at most a day ahead; each makes its devices before
     #[arg(long, value_name = "TIME", value_parser = super::moment)]
     pub start_at: Option<OffsetDateTime>,
     /// Where run.json, run.html and run.journal go [default: rollcall-results/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Put the record of another scenario or shard aside that is there
+    #[arg(long)]
+    pub force: bool,
     /// Do not write each outcome to run.journal as it comes: nothing is left of a run that is killed
     #[arg(long)]
     pub no_journal: bool,
-    /// Search for the highest rate that meets the gates: some 25 runs of a constant rate, without a journal. Of the scenario
+    /// Search for the highest rate that meets the gates: 20 to 35 runs of a constant rate, without a journal. Of the scenario
     /// the load, turns and holds are left out
     #[arg(long, conflicts_with_all = ["shard", "start_at"])]
     pub find_capacity: bool,
@@ -159,6 +164,12 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     let access = access(&args)?;
     let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
     let schedule = script.schedule()?;
+    if let Some(baseline) = &baseline {
+        baseline.fits(&script, schedule.planned())?;
+    }
+    if !args.force {
+        place::refuse_another(&script, args.shard, args.baseline.as_deref(), &out)?;
+    }
     if !args.find_capacity {
         plan::quota_check(&script.scenario, &schedule, args.live, args.over_quota)?;
     }
@@ -204,13 +215,13 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     let comparison = baseline.map(|baseline| baseline.against(&record)).transpose()?;
     if let Some(comparison) = &comparison {
         output.line(reports::comparison_text(comparison).trim_end());
-        conduct::write_page_with(&record, Some(comparison), &out)?;
+        compare::keep(&record, comparison, &out)?;
     }
     write_formats(&record, comparison.as_ref(), &args.format, &out)?;
     output.talk(format_args!("Record: {}", out.join("run.json").display()));
     output.talk(format_args!("Page:   {}", out.join("run.html").display()));
     Ok(match (exit_of(&record), comparison.filter(|_| args.fail_on_regression)) {
-        (Exit::Good, Some(comparison)) => super::report::compare::exit_of(&comparison),
+        (Exit::Good, Some(comparison)) => compare::exit_of(&comparison),
         (exit, _) => exit,
     })
 }
@@ -230,9 +241,22 @@ fn access(args: &RunArgs) -> Result<Access, Failure> {
         management_token: token.flatten(),
         sources,
         journal: !args.no_journal,
-        start_at: args.start_at,
+        start_at: args.start_at.map(|at| within_a_day(at, super::now())).transpose()?,
     })
 }
+
+/// A start that is waited for; one further ahead is a mistake in the date.
+fn within_a_day(at: OffsetDateTime, now: OffsetDateTime) -> Result<OffsetDateTime, Failure> {
+    let ahead = Duration::try_from(at - now).unwrap_or_default();
+    if ahead <= MOST_AHEAD {
+        return Ok(at);
+    }
+    let fault = format!("will not wait {} for the common start, --start-at {at}", figures::span(ahead));
+    Err(Failure::usage(fault).advise("Name a moment within a day, for instance a minute from now."))
+}
+
+/// `ours:` how long a common start is waited for.
+const MOST_AHEAD: Duration = Duration::from_secs(86_400);
 
 /// A scenario's name as that of a directory: nothing that means something in a path.
 fn slug(name: &str) -> String {
@@ -376,17 +400,21 @@ fn searchable(script: &Script, args: &RunArgs) -> Result<f64, Failure> {
 /// What a search is going to do, and what it leaves out of the scenario.
 fn announced(script: &Script, args: &RunArgs, from: f64) -> String {
     let seconds = args.trial.as_secs_f64();
-    let all = seconds * f64::from(capacity::ABOUT_TRIALS);
-    let about = if all < 90.0 { format!("{all:.0} s") } else { format!("{:.0} minutes", all / 60.0) };
+    let (fewest, most) = capacity::TRIALS.into_inner();
+    let [from_time, to_time] = [fewest, most].map(|trials| seconds * f64::from(trials));
+    let about = if to_time < 90.0 {
+        format!("{from_time:.0} to {to_time:.0} s")
+    } else {
+        format!("{:.0} to {:.0} minutes", (from_time / 60.0).ceil(), (to_time / 60.0).ceil())
+    };
     let Scenario { fleet, device, .. } = &script.scenario;
     let mut left_out = vec!["load"];
     left_out.extend((fleet.turns > 1).then_some("turns"));
     left_out.extend(device.hold.is_some().then_some("hold"));
     format!(
-        "Searching from {from}/s to {}/s in trials of {seconds} s with devices of their own, about {} trials, {about}; the \
+        "Searching from {from}/s to {}/s in trials of {seconds} s with devices of their own, {fewest} to {most} trials, {about}; the \
          scenario's own {} left out.",
         args.up_to,
-        capacity::ABOUT_TRIALS,
         match left_out.as_slice() {
             [one] => format!("{one} is"),
             [first @ .., last] => format!("{} and {last} are", first.join(", ")),
@@ -399,7 +427,7 @@ fn announced(script: &Script, args: &RunArgs, from: f64) -> String {
 const FEW: u64 = 20;
 
 fn told(trial: &reports::Trial, planned: u64) -> String {
-    let met = if trial.passed { "met".to_owned() } else { format!("not met: {}", trial.failed.join("; ")) };
+    let met = if trial.passed { "met".to_owned() } else { format!("not met: {}", capacity::why(trial)) };
     let few = if planned < FEW { format!("; only {planned} arrivals") } else { String::new() };
     let p99 = trial.response_p99_us as f64 / 1000.0;
     format!(
@@ -456,5 +484,26 @@ impl Script {
             settings: self.settings.clone(),
             base: self.base.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_waited_for_a_day_at_most() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        for (ahead, waits) in [(-60, true), (60, true), (86_400, true), (86_401, false), (100_000_000, false)]
+        {
+            let started = within_a_day(now + time::Duration::seconds(ahead), now);
+            assert_eq!(started.err().map(|failure| failure.exit), (!waits).then_some(Exit::Usage), "{ahead}");
+        }
+    }
+
+    #[test]
+    fn a_trial_that_was_not_met_says_why() {
+        let trial = reports::Trial { generator_limited: true, ..reports::Trial::default() };
+        assert!(!told(&trial, 100).trim_end().ends_with(':'), "{}", told(&trial, 100));
     }
 }

@@ -109,7 +109,9 @@ fn the_report_of_a_three_second_run_opens_in_a_browser_and_asks_for_nothing() {
     let test = "the_report_of_a_three_second_run_opens_in_a_browser_and_asks_for_nothing";
     let Some(browser) = Browser::find(test) else { return };
     let world = World::new();
-    let told = world.rollcall("run retry-storm-naive --out run --progress none");
+    // Throttled for a second, and let in within the next two.
+    let short = "--set fleet.devices=60 --set target.mock.fault.1.until=1s";
+    let told = world.rollcall(&format!("run retry-storm-jitter {short} --out run --progress none"));
     assert!(world.path("run/run.html").is_file(), "{told}");
     browser.open(&world, "run/run.html").is_sound();
 }

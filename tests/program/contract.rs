@@ -91,7 +91,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("plan", "--set --no-config --shard --live --over-quota --json"),
     (
         "run",
-        "--set --no-config --format --baseline --fail-on-regression --shard --start-at --out --no-journal --find-capacity --from --up-to --trial --source-address --live \
+        "--set --no-config --format --baseline --fail-on-regression --shard --start-at --out --force --no-journal --find-capacity --from --up-to --trial --source-address --live \
          --over-quota --progress auto view lines json none --metrics-port --management-token-file --json \
          ROLLCALL_MANAGEMENT_TOKEN",
     ),

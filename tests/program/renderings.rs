@@ -61,7 +61,7 @@ fn unescaped(text: &str) -> String {
         [("&#60;", "<"), ("&lt;", "<"), ("&#62;", ">"), ("&gt;", ">"), ("&#38;", "&"), ("&amp;", "&")];
     entities
         .iter()
-        .fold(text.replace('\\', ""), |text, (entity, c)| text.replace(entity, c))
+        .fold(text.replace(['\\', '`'], ""), |text, (entity, c)| text.replace(entity, c))
         .trim()
         .to_owned()
 }

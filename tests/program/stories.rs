@@ -13,10 +13,16 @@ fn shipped(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|fault| panic!("cannot read {path}: {fault}"))
 }
 
-/// A shipped scenario as it is, played to its end; it has to meet its own gates.
+/// A shipped scenario, played to its end; it has to meet its own gates. What else this machine does meanwhile, other
+/// tests among it, is no part of a story.
 #[track_caller]
 fn told<'w>(world: &'w World, name: &str) -> Played<'w> {
-    play(world, name, &shipped(name)).exits(0)
+    const REPORTED: &str = "[limits]\ngenerator = \"report\"\n";
+    let text = match shipped(name) {
+        text if text.contains("[limits]\n") => text.replace("[limits]\n", REPORTED),
+        text => format!("{text}\n{REPORTED}"),
+    };
+    play(world, name, &text).exits(0)
 }
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
@@ -45,6 +51,31 @@ fn a_sniffed_intermediate_catches_nobody() {
     let [reason] = record.reasons() else { panic!("one reason for all: {:?}", record.reasons()) };
     assert_eq!((number(reason, "count"), &reason["expected"]), (60, &Value::Bool(true)));
     assert!(record.list("/roll_up").is_empty(), "nobody was to come in: {}", record.at("/roll_up"));
+    // The refused proof is the point of the story: it is in the record, and the reason names the CA.
+    let steps = record.list("/setup");
+    let refused: Vec<_> = steps.iter().filter_map(|step| step["refused"].as_str()).collect();
+    let [refused] = *refused else { panic!("one refused step: {steps:?}") };
+    assert!(refused.contains("IH400053") && steps.len() > 1, "{steps:?}");
+    assert!(text(reason, "explanation").contains("`sniffed-ca`"), "{reason}");
+}
+
+#[test]
+fn whoever_asks_again_at_once_stays_out_where_those_who_wait_get_in() {
+    let world = World::new();
+    let (naive, jitter) = (told(&world, "retry-storm-naive"), told(&world, "retry-storm-jitter"));
+    // The same fleet, the same group and the same service.
+    assert_eq!((naive.record.planned(), jitter.record.planned()), (100, 100));
+    let faults = |name: &str| {
+        let text = shipped(name);
+        text[text.find("[target.mock]").expect("a mock")..text.find("[[gate]]").expect("a gate")].to_owned()
+    };
+    assert_eq!(faults("retry-storm-naive"), faults("retry-storm-jitter"));
+    assert!(naive.record.assigned() * 2 <= jitter.record.assigned(), "{}", naive.record.at("/outcomes"));
+    let asked = |played: &Played<'_>| {
+        let retries = played.record.at("/retries").as_object().expect("counts").values();
+        retries.filter_map(Value::as_u64).sum::<u64>()
+    };
+    assert!(asked(&naive) > 2 * asked(&jitter), "{} and {}", asked(&naive), asked(&jitter));
 }
 
 #[test]
@@ -68,6 +99,13 @@ fn once_a_factory_is_revoked_exactly_the_devices_of_the_other_get_in() {
     // Two turns of one factory and one of the other, so these were that factory's and no others.
     assert_eq!((played.rolled_up("line-a"), played.rolled_up("line-b")), (80, 240));
     assert_eq!(played.record.refused_with(401_002), 80);
+    let [reason] = played.record.reasons() else { panic!("{:?}", played.record.reasons()) };
+    assert!(text(reason, "explanation").contains("`root-a`"), "{reason}");
+    // What to do is another thing than for a CA that nobody has verified yet.
+    let unverified = told(&world, "unverified-ca");
+    let [other] = unverified.record.reasons() else { panic!("{:?}", unverified.record.reasons()) };
+    assert!(text(other, "explanation").contains("`factory-root`"), "{other}");
+    assert_ne!(reason["repair"], other["repair"]);
 }
 
 #[test]
@@ -122,6 +160,8 @@ fn every_device_of_a_bad_batch_ends_as_its_defect_says_and_for_a_reason_of_its_o
     }
     let told: BTreeSet<&str> = reasons.iter().map(|reason| text(reason, "explanation")).collect();
     assert_eq!(told.len(), reasons.len(), "no two defects are explained alike");
+    let steps = played.record.list("/setup");
+    assert!((1..20).contains(&steps.len()), "what the defects need is summed up: {steps:?}");
 }
 
 #[test]

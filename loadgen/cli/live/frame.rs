@@ -170,11 +170,17 @@ fn gates_of(all: &[GateResult]) -> Vec<String> {
 }
 
 fn state(gate: &GateResult) -> &'static str {
-    match (gate.passed, gate.measured) {
+    match (gate.passed, is_final(gate)) {
         (true, _) => "met",
-        (false, None) => "open",
-        (false, Some(_)) => "not met",
+        (false, true) => "failed",
+        (false, false) => "pending",
     }
+}
+
+/// Whether a gate cannot be met any more: counts only grow, everything else may get better until the end.
+pub(super) fn is_final(gate: &GateResult) -> bool {
+    let above = gate.measured.zip(gate.at_most).is_some_and(|(measured, most)| measured > most);
+    !gate.passed && above && gate.unit == "count"
 }
 
 fn generator(glance: &Glance<'_>) -> String {
@@ -209,10 +215,25 @@ outcomes   assigned 14,300  refused 65
             3  unexpected, refused at register 401002: Unauthorized
            62  refused at register 401002: CA certificate not found.
 gates      1 of 2 met
-      not met  lateness.p99 <= 100us: measured 200.0 ms
+      pending  lateness.p99 <= 100us: measured 200.0 ms
           met  response_time.p99 <= 500ms: measured 412.0 ms
 generator  busy 45 %   starved 0 %   late p99 0.20 ms";
         assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn only_a_count_that_is_too_high_has_failed_before_the_end() {
+        for (unit, measured, at_least, at_most, expected) in [
+            ("count", Some(3.0), None, Some(2.0), "failed"),
+            ("count", Some(3.0), Some(9.0), None, "pending"),
+            ("share", Some(3.0), None, Some(2.0), "pending"),
+            ("s", None, None, Some(2.0), "pending"),
+        ] {
+            let gate =
+                GateResult { unit: unit.to_owned(), measured, at_least, at_most, ..GateResult::default() };
+            assert_eq!(state(&gate), expected, "{gate:?}");
+            assert_eq!(state(&GateResult { passed: true, ..gate }), "met");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How a run goes, in one line, for logs.
 
-use super::frame::moment;
+use super::frame::{is_final, moment};
 use super::{Header, quantile};
-use crate::cli::figures::{grouped, latency, rate};
+use crate::cli::figures::{counted, grouped, latency, rate};
 use crate::collector::Glance;
 use reports::OutcomeKind;
 
@@ -27,10 +27,11 @@ pub(super) fn line(header: &Header, glance: &Glance<'_>) -> String {
     words.push(format!("other {}", grouped(outcomes.total() - good)));
     let p99 = quantile(&last.clocks.response, 0.99);
     words.extend(p99.map(|p99| format!("response p99 {}", latency(p99))));
-    let failing = glance.gates.iter().filter(|gate| !gate.passed && gate.measured.is_some()).count();
-    if failing > 0 {
-        words.push(format!("gates not met {failing}"));
-    }
+    let open = || glance.gates.iter().filter(|gate| !gate.passed);
+    let failed = open().filter(|gate| is_final(gate)).count() as u64;
+    let pending = open().count() as u64 - failed;
+    let gates = [(failed, "failed"), (pending, "pending")].into_iter().filter(|(count, _)| *count > 0);
+    words.extend(gates.map(|(count, how)| format!("{} {how}", counted(count, "gate"))));
     words.join("  ")
 }
 
@@ -45,7 +46,7 @@ mod tests {
         assert_eq!(
             line(&header(), &sight.glance()),
             "12 s, arrivals until 1 min  planned 1,200/s  offered 1,200/s  achieved 1,198/s  waiting 120  in flight 35  \
-             held 7  good 14,300  other 65  response p99 9.00 ms  gates not met 1"
+             held 7  good 14,300  other 65  response p99 9.00 ms  1 gate pending"
         );
     }
 

@@ -2,10 +2,11 @@
 
 use super::read_record;
 use crate::cli::output::Output;
+use crate::cli::run::{Script, write_page_with};
 use crate::cli::{create_dir, write_file};
 use crate::exit::{Exit, Failure};
 use clap::{Args, ValueEnum};
-use reports::{CompareFault, CompareOptions, Comparison, Record, compare, comparison_text};
+use reports::{CompareFault, CompareOptions, Comparison, Record, SCHEMA, compare, comparison_text};
 use std::path::{Path, PathBuf};
 
 /// `rollcall report compare`.
@@ -110,6 +111,22 @@ impl Baseline {
         Ok(Self([(path.display().to_string(), read_record(path)?)]))
     }
 
+    /// What is known before the run is compared, so that nothing is sent for a comparison that is refused.
+    ///
+    /// # Errors
+    /// Usage, when it is the run of another scenario, or not a whole one.
+    pub(crate) fn fits(&self, script: &Script, planned: u64) -> Result<(), Failure> {
+        let to_come = Record {
+            schema: SCHEMA.to_owned(),
+            scenario: script.text.clone(),
+            settings: script.settings.clone(),
+            seed: script.scenario.seed,
+            planned,
+            ..Record::default()
+        };
+        self.against(&to_come).map(drop)
+    }
+
     /// What `run --baseline` shows beside its own report: the run that has just ended, compared with it.
     ///
     /// # Errors
@@ -174,19 +191,47 @@ fn write(args: &CompareArgs, record: &Record, comparison: &Comparison, out: &Pat
         return Err(Failure::usage(format!("will not write over the page of the run in {}", out.display()))
             .advise("Name another directory with --out, or that of the candidate."));
     }
-    let json = serde_json::to_string_pretty(comparison).map_err(Failure::unexpected)?;
-    let page = page(record, comparison)?;
     create_dir(out)?;
-    write_file(&out.join("comparison.json"), json.as_bytes(), false)?;
-    write_file(&out.join("run.html"), page.as_bytes(), false)
+    keep(record, comparison, out)
+}
+
+/// The name of a comparison's file, beside the record of its candidate.
+const FILE: &str = "comparison.json";
+
+/// Writes a comparison and the page of its candidate with it.
+///
+/// # Errors
+/// When one of them cannot be written.
+pub(crate) fn keep(record: &Record, comparison: &Comparison, out: &Path) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(comparison).map_err(Failure::unexpected)?;
+    write_file(&out.join(FILE), json.as_bytes(), false)?;
+    write_page_with(record, Some(comparison), out)
+}
+
+/// The comparison that lies in the directory of a record, if it is one of that run.
+pub(super) fn beside(record: &Record, dir: &Path, output: Output) -> Option<Comparison> {
+    let path = dir.join(FILE);
+    let text = std::fs::read_to_string(&path).ok()?;
+    match serde_json::from_str::<Comparison>(&text) {
+        Ok(found) => Some(found).filter(|found| is_of(found, record)),
+        Err(error) => {
+            output.warn(format_args!("{} is left out, it cannot be read: {error}", path.display()));
+            None
+        }
+    }
+}
+
+fn is_of(comparison: &Comparison, record: &Record) -> bool {
+    let judged = comparison.candidate.first();
+    judged.is_some_and(|run| run.started_utc == record.started_utc && run.scenario == record.scenario.name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use reports::{
-        Compared, Ended, Expectations, Judgement, OutcomeKind, Outcomes, Reason, RollUp, SCHEMA,
-        ScenarioText, Throughput, Verdict, VerdictKind,
+        Compared, Ended, Expectations, Judgement, OutcomeKind, Outcomes, Reason, RollUp, ScenarioText,
+        Throughput, Verdict, VerdictKind,
     };
     use std::fs;
 
@@ -288,6 +333,44 @@ mod tests {
             let worse = |row: &&Compared| row.judgement == Judgement::Worse;
             assert_eq!(read.rows.iter().find(worse).expect("a row").metric, "rate.assigned");
         }
+    }
+
+    #[test]
+    fn a_baseline_of_another_scenario_is_refused_before_the_run() {
+        let script = Script::load("smoke", &[]).expect("a scenario");
+        let planned = script.schedule().expect("arrivals").planned();
+        let before = |scenario: &ScenarioText, settings: &[reports::Setting], planned, shard| {
+            let record = Record {
+                schema: SCHEMA.to_owned(),
+                scenario: scenario.clone(),
+                settings: settings.to_vec(),
+                planned,
+                shard,
+                ..Record::default()
+            };
+            Baseline([("before".to_owned(), record)])
+                .fits(&script, script.schedule().expect("arrivals").planned())
+        };
+        assert!(before(&script.text, &script.settings, planned, None).is_ok());
+        let other = Script::load("steady", &[]).expect("a scenario");
+        assert!(before(&other.text, &other.settings, planned, None).is_err());
+        assert!(before(&script.text, &script.settings, planned + 1, None).is_err());
+        let part = Some(reports::Shard { index: 1, count: 2 });
+        assert!(before(&script.text, &script.settings, planned, part).is_err());
+    }
+
+    #[test]
+    fn a_comparison_is_shown_again_with_its_own_run_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = Record { started_utc: "2026-07-01T10:00:00Z".to_owned(), ..record(990, "") };
+        let comparison = Baseline([("before".to_owned(), record(990, ""))]).against(&run).expect("compared");
+        keep(&run, &comparison, dir.path()).expect("written");
+        assert!(dir.path().join("run.html").is_file());
+        assert_eq!(beside(&run, dir.path(), QUIET).map(|found| found.schema), Some(comparison.schema));
+        let later = Record { started_utc: "2026-07-01T11:00:00Z".to_owned(), ..run.clone() };
+        assert_eq!(beside(&later, dir.path(), QUIET), None);
+        fs::write(dir.path().join(FILE), "{").expect("written");
+        assert_eq!(beside(&run, dir.path(), QUIET), None);
     }
 
     #[test]

@@ -74,7 +74,9 @@ pub(super) fn renderings(
     Ok(match format {
         Format::Text => one("run.txt", reports::summary(shown)),
         Format::Md => one("run.md", reports::markdown(shown, comparison)),
-        Format::Junit => one("run.junit.xml", reports::junit(shown).map_err(Failure::unexpected)?),
+        Format::Junit => {
+            one("run.junit.xml", reports::junit(shown, comparison).map_err(Failure::unexpected)?)
+        }
         Format::Csv => one("run.csv", reports::series(shown).map_err(Failure::unexpected)?),
         Format::SummaryCsv => {
             one("run.summary.csv", reports::summary_csv(shown).map_err(Failure::unexpected)?)

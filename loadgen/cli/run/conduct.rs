@@ -4,7 +4,7 @@ use super::scene::{Scene, Witness};
 use super::script::Script;
 use super::{Access, Show};
 use crate::account::{self, Facts, Measured};
-use crate::cli::figures::counted;
+use crate::cli::figures::{counted, span};
 use crate::cli::{cores, create_dir, instant, is_this_machine, now, write_file};
 use crate::collector::{Collector, Delta, Glance};
 use crate::engine::{self, Progress, Run, Stop};
@@ -100,7 +100,7 @@ pub(super) fn put_aside(out: &Path, show: &Show<'_>) -> Result<(), Failure> {
             ));
         }
     }
-    for name in ["run.json", "run.html", JOURNAL] {
+    for name in ["run.json", "run.html", "comparison.json", JOURNAL] {
         let (from, to) = (out.join(name), out.join(format!("previous-{name}")));
         if from.exists() {
             moved(&from, &to)?;
@@ -132,6 +132,7 @@ pub(super) async fn play(
         command: std::env::args().collect(),
         started_utc: timestamp::ticks(started),
         scenario: script.text.clone(),
+        settings: script.settings.clone(),
         base: script.base.clone(),
         shard: (shard.index, shard.count),
         planned,
@@ -163,6 +164,7 @@ pub(super) async fn play(
     let mut record =
         Played { script, scene: &scene, workers, header, run, performed, minting, step, seen }.account()?;
     if let Witness::Embedded(stage) = scene.witness {
+        record.setup.clone_from(&stage.setup);
         record.holds = account::held_on_purpose(&stage.mock.instance().holds())?;
         stage.mock.shutdown().await;
     }
@@ -342,6 +344,8 @@ impl Played<'_> {
 pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
     let journal::Replayed { header, mut recorder, complete, lost, truncated } = replayed;
     let script = Script::again(&header.scenario, header.base.clone())?;
+    // A journal of an earlier program has none.
+    let settings = if header.settings.is_empty() { &script.settings } else { &header.settings };
     let (scenario, schedule, moment) = (&script.scenario, script.schedule()?, now());
     let shard = ShardOf { index: header.shard.0, count: header.shard.1.max(1) };
     let ca = Ca::prepare(scenario, &script.base, moment)?;
@@ -379,7 +383,7 @@ pub fn rebuild(replayed: journal::Replayed) -> Result<Record, Failure> {
         started_utc: header.started_utc,
         text: header.scenario,
         scenario,
-        settings: &script.settings,
+        settings,
         schedule: &schedule,
         shard,
         planned: header.planned,
@@ -471,7 +475,7 @@ async fn start_moment(at: Option<OffsetDateTime>, show: &Show<'_>) -> Result<Off
             "Name a moment by which every shard has made its devices, for instance a minute from now.",
         ));
     };
-    show.output.talk(format_args!("Waiting {:.1} s for the common start.", wait.as_secs_f64()));
+    show.output.talk(format_args!("Waiting {} for the common start.", span(wait)));
     tokio::time::sleep(wait).await;
     Ok(at)
 }

@@ -44,9 +44,11 @@ impl Written {
             return Ok(Written { file: file.to_owned(), text: text.to_owned(), base: PathBuf::new() });
         }
         let bytes = read_file(path, "scenario").map_err(|failure| {
-            let known = SHIPPED.iter().map(|(file, _)| file.trim_end_matches(".toml")).collect::<Vec<_>>();
-            failure
-                .advise(format!("Give the path of a scenario file, or a shipped one: {}.", known.join(", ")))
+            let meant = meant(name).map(|meant| format!("Did you mean `{meant}`? ")).unwrap_or_default();
+            failure.advise(format!(
+                "{meant}Give the path of a scenario file, or the name of a shipped one: `rollcall scenario list` shows \
+                 them."
+            ))
         })?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Failure::usage(format!("cannot read scenario {name}: it is not UTF-8 text")))?;
@@ -80,6 +82,17 @@ impl Written {
 /// The shipped scenario of this name, with or without its ending: file and text.
 pub(crate) fn shipped(name: &str) -> Option<(&'static str, &'static str)> {
     SHIPPED.iter().copied().find(|(file, _)| *file == name || file.strip_suffix(".toml") == Some(name))
+}
+
+/// The shipped scenario whose name begins like this one, or is a few keystrokes away from it.
+fn meant(name: &str) -> Option<&'static str> {
+    let asked = name.trim_end_matches(".toml").to_lowercase();
+    let known = || SHIPPED.iter().map(|(file, _)| file.trim_end_matches(".toml"));
+    let begun =
+        known().filter(|known| asked.len() > 2 && known.starts_with(&asked)).min_by_key(|known| known.len());
+    let keystrokes = |known: &&str| strsim::damerau_levenshtein(&asked, known);
+    let near = known().min_by_key(keystrokes).filter(|known| keystrokes(known) <= 1 + known.len() / 5);
+    begun.or(near)
 }
 
 /// Where a value is from, in words.
@@ -163,4 +176,24 @@ impl Script {
 /// A scenario with mistakes.
 pub(crate) fn unusable(file: &str, told: &Diagnostics) -> Failure {
     Failure::usage(format!("scenario {file} cannot be used\n{told}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_has_a_neighbour_and_a_path_has_none() {
+        for (asked, wanted) in [
+            ("smokee", Some("smoke")),
+            ("hijack", Some("hijack-attempt")),
+            ("Steady.toml", Some("steady")),
+            ("retry-storm-jiter", Some("retry-storm-jitter")),
+            ("nothing-like-it", None),
+            ("/tmp/scenarios/mine.toml", None),
+            ("s", None),
+        ] {
+            assert_eq!(meant(asked), wanted, "{asked}");
+        }
+    }
 }
