@@ -44,7 +44,7 @@ type Rows = Vec<Vec<String>>;
 /// The rows of the table with this caption on the page.
 #[track_caller]
 fn html_rows(page: &str, caption: &str) -> Rows {
-    let table = page.split_once(&format!("<caption>{caption}</caption>"));
+    let table = page.split_once(&format!("<caption class=\"heard\">{caption}</caption>"));
     let body = table.and_then(|(_, rest)| rest.split("</table>").next()?.split_once("<tbody>"));
     let (_, body) = body.unwrap_or_else(|| panic!("no table `{caption}` on the page"));
     body.split("<tr>").skip(1).map(|row| row.split("</t").filter_map(html_cell).collect()).collect()

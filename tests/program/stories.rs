@@ -19,6 +19,7 @@ fn shipped(name: &str) -> String {
 fn told<'w>(world: &'w World, name: &str) -> Played<'w> {
     const REPORTED: &str = "[limits]\ngenerator = \"report\"\n";
     let text = match shipped(name) {
+        text if text.contains("\ngenerator = ") => text,
         text if text.contains("[limits]\n") => text.replace("[limits]\n", REPORTED),
         text => format!("{text}\n{REPORTED}"),
     };
