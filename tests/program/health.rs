@@ -228,8 +228,8 @@ fn the_metrics_port_tells_how_a_run_goes_while_it_goes() {
         awaited("more arrivals", || get(&address, "/metrics").filter(|(_, page)| offered(page) > least))
     };
     let (head, early) = page_above(0.0);
-    let (_, late) = page_above(offered(&early));
     let elsewhere = get(&address, "/secrets").map(|(head, _)| head);
+    let (_, late) = page_above(offered(&early));
     let told = run.finish().exits(0);
 
     assert!(head.starts_with("HTTP/1.1 200") && head.to_lowercase().contains("text/plain"), "{head}");
