@@ -6,8 +6,8 @@
 use crate::compare::Comparison;
 use crate::record::{Reason, Record, VerdictKind};
 use crate::view::{
-    Table, comparison, expected, findings, gates, generator, grouped, headline, reconciliation, roll_up,
-    sorted_reasons, throughput, times, totals, verdict, wanted,
+    Table, comparison, expected, findings, gates, generator, grouped, headline, judged, reconciliation,
+    roll_up, sorted_reasons, throughput, times, totals, verdict, wanted,
 };
 
 /// The most bytes of a table's rows, and of a list's lines. There are twelve of them, and GitHub takes 65,536
@@ -91,10 +91,9 @@ fn reasons(record: &Record) -> String {
         let code = reason.code.map(|code| format!(" {code}")).unwrap_or_default();
         let phase = reason.phase.as_ref().map(|phase| format!(" at {phase}")).unwrap_or_default();
         let defect = reason.defect.as_ref().map(|defect| format!(" [{defect}]")).unwrap_or_default();
-        let expected = if reason.expected { "expected" } else { "UNEXPECTED" };
         vec![
             format!("{}{code}{phase}: {}{defect}", reason.outcome.as_str(), reason.message),
-            expected.to_owned(),
+            judged(record, reason).to_owned(),
             reason.explanation.clone(),
             reason.repair.clone(),
             grouped(reason.count),
@@ -354,7 +353,7 @@ mod tests {
         record.reasons[4].expected = false;
         let rows = cells(&markdown(&record, None));
         let first = rows.iter().find(|row| row[0].starts_with("refused")).expect("a refusal");
-        assert_eq!(first[1], "UNEXPECTED");
+        assert_eq!(first[1], "NOT expected");
     }
 
     /// Everything that means something in Markdown, in HTML or to GitHub.

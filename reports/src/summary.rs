@@ -5,7 +5,7 @@
 
 use crate::record::{Reason, Record};
 use crate::view::{
-    Table, counted, expected, findings, gates, generator, grouped, headline, reconciliation, roll_up,
+    Table, counted, expected, findings, gates, generator, grouped, headline, judged, reconciliation, roll_up,
     throughput, times, totals, wanted,
 };
 use std::collections::BTreeMap;
@@ -147,7 +147,7 @@ fn refusals(record: &Record, most: &Most) -> Vec<String> {
     let mut reasons: Vec<&Reason> = record.reasons.iter().collect();
     reasons.sort_by_key(|reason| reason.expected);
     let mut lines = vec![String::new(), format!("Not {}", wanted(record))];
-    lines.extend(reasons.iter().take(most.refusals).flat_map(|reason| refusal(reason, most)));
+    lines.extend(reasons.iter().take(most.refusals).flat_map(|reason| refusal(record, reason, most)));
     if !most.repairs && reasons.iter().any(|reason| reason.expected && reason.defect.is_some()) {
         lines.push("  the repairs of what was wrong on purpose are in the report".to_owned());
     }
@@ -174,14 +174,15 @@ fn by_code(reasons: &[&Reason]) -> String {
     kinds.collect::<Vec<_>>().join(", ")
 }
 
-fn refusal(reason: &Reason, most: &Most) -> Vec<String> {
+fn refusal(record: &Record, reason: &Reason, most: &Most) -> Vec<String> {
     let code = reason.code.map(|code| format!(" {code}")).unwrap_or_default();
     let phase = reason.phase.as_ref().map(|phase| format!(" at {phase}")).unwrap_or_default();
+    let judged = judged(record, reason);
     let why = match (&reason.defect, reason.expected) {
         (Some(defect), true) => format!(" [{defect}]"),
-        (Some(defect), false) => format!(" [{defect}, UNEXPECTED]"),
+        (Some(defect), false) => format!(" [{defect}, {judged}]"),
         (None, true) => String::new(),
-        (None, false) => " [UNEXPECTED]".to_owned(),
+        (None, false) => format!(" [{judged}]"),
     };
     let Reason { outcome, count, message, explanation, repair, trail, .. } = reason;
     let what = format!("{}{code}{phase}: {message}{why}", outcome.as_str());
@@ -491,7 +492,7 @@ mod tests {
         record.reasons[1].defect = None;
         let text = summary(&record);
         let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what} in\n{text}"));
-        assert!(place("unauthorized leaf-only [UNEXPECTED]") < place("unauthorized expired [expired]"));
+        assert!(place("unauthorized leaf-only [NOT expected]") < place("unauthorized expired [expired]"));
         assert_eq!(text.matches("trail: leaf > issuer").count(), 2, "{text}");
     }
 
