@@ -334,7 +334,7 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
     use crate::recorder::Ending;
-    use sim_device::{Assignment, Attempt, ConnectFault, Held, Phase, Refused, Retries, TlsFacts};
+    use sim_device::{Assignment, Attempt, ConnectFault, Heard, Held, Phase, Refused, Retries, TlsFacts};
     use sim_identity::Defect;
     use std::fs;
     use std::time::Duration;
@@ -398,6 +398,7 @@ mod tests {
             started,
             finished: started + Duration::from_nanos(index * 1_234_567),
             retries,
+            heard: Heard::default(),
             tls: tls(index),
         });
         let ending = Ending {

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 use reports::{OutcomeKind, Outcomes, PhaseTime, Retries, Sample, Second};
-use sim_device::{Attempt, Held, Outcome, Phase, Phases, TlsFacts};
+use sim_device::{Attempt, Heard, Held, Outcome, Phase, Phases, TlsFacts};
 use sim_identity::Defect;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -29,6 +29,42 @@ pub struct ReasonKey {
     pub defect: Option<Defect>,
     /// Whether the scenario means it so.
     pub expected: bool,
+}
+
+/// [`Heard`], of many devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is described in Heard")]
+pub struct HeardCounts {
+    pub refused: u64,
+    pub failed: u64,
+    pub throttled: u64,
+    pub server_errors: u64,
+    pub malformed: u64,
+    pub unheard: u64,
+}
+
+impl From<Heard> for HeardCounts {
+    fn from(heard: Heard) -> Self {
+        HeardCounts {
+            refused: heard.refused.into(),
+            failed: heard.failed.into(),
+            throttled: heard.throttled.into(),
+            server_errors: heard.server_errors.into(),
+            malformed: heard.malformed.into(),
+            unheard: heard.unheard.into(),
+        }
+    }
+}
+
+impl HeardCounts {
+    const fn add(&mut self, other: &HeardCounts) {
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.throttled += other.throttled;
+        self.server_errors += other.server_errors;
+        self.malformed += other.malformed;
+        self.unheard += other.unheard;
+    }
 }
 
 /// The histograms of a shard.
@@ -132,6 +168,8 @@ pub struct Recorder {
     pub clocks: Clocks,
     /// What was tried again.
     pub retries: Retries,
+    /// What the service said besides how attempts ended.
+    pub heard: HeardCounts,
     /// Devices that stayed connected.
     pub held: HeldCounts,
     /// Arrivals that were due and waited for a slot.
@@ -165,6 +203,7 @@ impl Recorder {
             factories: BTreeMap::new(),
             clocks: Clocks::new(),
             retries: Retries::default(),
+            heard: HeardCounts::default(),
             held: HeldCounts::default(),
             waited: 0,
             waited_longest: Duration::ZERO,
@@ -241,6 +280,7 @@ impl Recorder {
         self.finished += 1;
         self.last_finish = self.last_finish.max(attempt.finished);
         self.clocks.note(&attempt.phases);
+        self.heard.add(&HeardCounts::from(attempt.heard));
         let service = attempt.finished.saturating_duration_since(attempt.started);
         let success = is_success(ending.outcome);
         let response = attempt.finished.saturating_duration_since(ending.due);
@@ -397,6 +437,7 @@ impl Recorder {
             }
         }
         self.retries = self.retries.plus(&other.retries);
+        self.heard.add(&other.heard);
         self.waited += other.waited;
         self.waited_longest = self.waited_longest.max(other.waited_longest);
         self.held.devices += other.held.devices;
@@ -500,6 +541,7 @@ mod tests {
             started: at(from),
             finished: at(to),
             retries: sim_device::Retries { throttled: 1, ..sim_device::Retries::default() },
+            heard: Heard { throttled: 1, refused: 2, failed: 3, server_errors: 4, malformed: 5, unheard: 6 },
             tls: None,
         }
     }
@@ -556,6 +598,9 @@ mod tests {
         joined.add(&other);
         assert_eq!((joined.outcomes, joined.unexpected), (whole.outcomes, 2));
         assert_eq!((joined.retries, joined.retries.total()), (whole.retries, 4));
+        let HeardCounts { throttled, refused, failed, server_errors, malformed, unheard } = joined.heard;
+        assert_eq!([throttled, refused, failed, server_errors, malformed, unheard], [4, 8, 12, 16, 20, 24]);
+        assert_eq!(joined.heard, whole.heard);
         assert_eq!(joined.reasons.len(), 1);
         assert_eq!(joined.series(), whole.series());
         assert_eq!(joined.clocks.service, whole.clocks.service);

@@ -7,7 +7,7 @@
 use divan::{Bencher, black_box};
 use rollcall::journal::{Header, Journal};
 use rollcall::recorder::{Ending, Recorder};
-use sim_device::{Assignment, Attempt, Outcome, Phase, Phases, Retries, TlsFacts};
+use sim_device::{Assignment, Attempt, Heard, Outcome, Phase, Phases, Retries, TlsFacts};
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -27,6 +27,7 @@ fn attempt(start: Instant) -> Attempt {
         started: start + Duration::from_millis(3),
         finished: start + Duration::from_millis(5),
         retries: Retries::default(),
+        heard: Heard::default(),
         tls: Some(TlsFacts {
             version: "1.3",
             suite: "TLS_AES_128_GCM_SHA256",

@@ -8,7 +8,7 @@ use super::{Header, SCHEMA};
 use crate::cli::figures::grouped;
 use crate::exit::Failure;
 use crate::recorder::Ending;
-use sim_device::{Assignment, Attempt, Held, Outcome, Phases, Refused, Retries, TlsFacts};
+use sim_device::{Assignment, Attempt, Heard, Held, Outcome, Phases, Refused, Retries, TlsFacts};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
@@ -297,7 +297,9 @@ impl Entries<'_, '_> {
         let tls = if flags & has::TLS != 0 { Some(self.tls()?) } else { None };
         let retries = if flags & has::RETRIES != 0 { self.retries()? } else { Retries::default() };
         let outcome = outcome.take().ok_or(Unreadable::Unknown)?;
-        Ok(Attempt { outcome, phases, started, finished, retries, tls })
+        // There is no ledger beside a journal that it could be compared with.
+        let heard = Heard::default();
+        Ok(Attempt { outcome, phases, started, finished, retries, heard, tls })
     }
 
     fn tls(&mut self) -> Result<TlsFacts, Unreadable> {

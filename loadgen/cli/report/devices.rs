@@ -166,7 +166,7 @@ mod tests {
     use crate::exit::Exit;
     use crate::journal::{Header, Journal};
     use crate::recorder::Ending;
-    use sim_device::{Assignment, Attempt, Phases, Refused, Retries, TlsFacts};
+    use sim_device::{Assignment, Attempt, Heard, Phases, Refused, Retries, TlsFacts};
     use std::fs;
 
     fn ending<'a>(
@@ -202,6 +202,7 @@ mod tests {
             started: at(2_500),
             finished: at(4_000),
             retries: Retries { throttled: 2, ..Retries::default() },
+            heard: Heard::default(),
             tls: Some(tls),
         };
         let assigned =

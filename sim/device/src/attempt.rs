@@ -5,6 +5,7 @@ use crate::clock::{after, now};
 use crate::connection::Connection;
 use crate::flavour::{Flavour, Manners, may_pass};
 use crate::habits::{Goal, Habits};
+use crate::heard::Heard;
 use crate::https::HttpsChannel;
 use crate::mqtt::MqttChannel;
 use crate::outcome::{Assignment, ConnectFault, Outcome, Refused};
@@ -13,6 +14,7 @@ use crate::retry::{Cause, Draws, Retries, Retry, Tally};
 use crate::tls::{Session, TlsFacts, TlsStream, device_config};
 use crate::wire::{StreamFault, WireFault, classify};
 use bytes::Bytes;
+use rumqttc::mqttbytes::v4::ConnectReturnCode;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use sim_identity::DeviceIdentity;
@@ -86,6 +88,8 @@ pub struct Attempt {
     pub finished: Instant,
     /// What was tried again, by cause.
     pub retries: Retries,
+    /// What the service said besides.
+    pub heard: Heard,
     /// What the last handshake came to; absent where none was completed.
     pub tls: Option<TlsFacts>,
 }
@@ -107,11 +111,12 @@ pub async fn arrive(target: &Target, device: &Device) -> (Attempt, Option<Connec
     let deadline = tokio::time::Instant::from_std(run.deadline);
     // Boxed, for it is large, and what is held afterwards should not have its size.
     let ended = tokio::time::timeout_at(deadline, Box::pin(run.provision())).await;
+    run.heard.unheard += u32::from(ended.is_err());
     let (outcome, channel) = ended.unwrap_or_else(|_| (run.out_of_time(), None));
     let finished = now();
     let well = matches!(outcome, Outcome::Assigned(_) | Outcome::Connected);
-    let Run { phases, retries, tls, .. } = run;
-    let attempt = Attempt { outcome, phases, started, finished, retries, tls };
+    let Run { phases, retries, heard, tls, .. } = run;
+    let attempt = Attempt { outcome, phases, started, finished, retries, heard, tls };
     match channel {
         Some(Channel::Mqtt(channel)) if well => (attempt, Some(Connection::new(channel))),
         Some(channel) => {
@@ -217,6 +222,7 @@ pub(crate) struct Run<'a> {
     phase: Phase,
     phases: Phases,
     retries: Retries,
+    heard: Heard,
     tls: Option<TlsFacts>,
     pub(crate) draws: Draws,
     deadline: Instant,
@@ -233,6 +239,7 @@ impl<'a> Run<'a> {
             phase: Phase::Tcp,
             phases: Phases::default(),
             retries: Retries::default(),
+            heard: Heard::default(),
             tls: None,
             draws: Draws::new(device.draws),
             deadline,
@@ -250,6 +257,7 @@ impl Run<'_> {
                 Ok(outcome) => return (outcome, channel),
                 Err(failure) => failure,
             };
+            self.heard.unheard += u32::from(failure.cause == Some(Cause::Timeout));
             let channel = channel.filter(|_| failure.leaves_connection());
             let Some((cause, wait)) = failure.cause.and_then(|cause| Some((cause, self.wait_again(None)?)))
             else {
@@ -357,8 +365,10 @@ impl Run<'_> {
         let mut answer = self.ask(channel, Ask::Register).await?;
         let mut first = true;
         loop {
-            let status: OperationStatus = serde_json::from_slice(&answer.body)
-                .map_err(|_| self.nonsense("an answer that is not an operation status"))?;
+            let Ok(status) = serde_json::from_slice::<OperationStatus>(&answer.body) else {
+                self.heard.malformed += 1;
+                return Err(self.nonsense("an answer that is not an operation status"));
+            };
             match status.status {
                 RegistrationStatus::Assigning | RegistrationStatus::Unassigned => {
                     let told = self.told(&answer);
@@ -381,6 +391,7 @@ impl Run<'_> {
             let begun = self.enter(ask.phase());
             let answer = self.within(pin!(channel.exchange(self, &ask))).await?;
             self.leave(begun);
+            self.heard.note(answer.status);
             if matches!(answer.status, 200..300) {
                 self.last = None;
                 return Ok(answer);
@@ -488,14 +499,17 @@ impl Run<'_> {
         }
     }
 
-    fn final_outcome(&self, status: OperationStatus) -> Result<Outcome, Failure> {
+    fn final_outcome(&mut self, status: OperationStatus) -> Result<Outcome, Failure> {
         let state = status.registration_state;
         match status.status {
             RegistrationStatus::Disabled => Err(Outcome::Disabled.into()),
-            RegistrationStatus::Failed => Err(Failure::from(Outcome::Failed {
-                code: state.as_ref().and_then(|s| s.error_code),
-                message: state.and_then(|s| s.error_message).unwrap_or_default(),
-            })),
+            RegistrationStatus::Failed => {
+                self.heard.failed += 1;
+                Err(Failure::from(Outcome::Failed {
+                    code: state.as_ref().and_then(|s| s.error_code),
+                    message: state.and_then(|s| s.error_message).unwrap_or_default(),
+                }))
+            }
             _ => match state.map(|s| (s.assigned_hub, s.device_id)) {
                 Some((Some(hub), Some(device_id))) => Ok(Outcome::Assigned(Assignment { hub, device_id })),
                 _ => Err(self.nonsense("assigned without a hub and a device id")),
@@ -542,6 +556,15 @@ impl Run<'_> {
     /// Notes what the current phase took.
     pub(crate) fn leave(&mut self, begun: Instant) {
         self.phases.note(self.phase, now() - begun);
+    }
+
+    /// CONNECT was answered with a code that refuses.
+    pub(crate) fn turned_away(&mut self, code: ConnectReturnCode) -> Failure {
+        self.heard.refused += 1;
+        let refused = self.refused(None, format!("CONNACK {}", code as u8));
+        // The only code that says that the service, and not the device, is at fault.
+        let busy = code == ConnectReturnCode::ServiceUnavailable;
+        if busy { refused.because(Cause::ServerError) } else { refused }
     }
 
     pub(crate) fn refused(&self, code: Option<u32>, message: String) -> Failure {

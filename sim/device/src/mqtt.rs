@@ -3,7 +3,7 @@
 use crate::attempt::{Answer, Ask, Failure, Run};
 use crate::flavour::{Goodbye, Manners, Rid};
 use crate::phases::Phase;
-use crate::retry::{Cause, Draws};
+use crate::retry::Draws;
 use crate::tls::TlsStream;
 use crate::websocket::WebSocket;
 use crate::wire::{Carrier, Wire, WireFault};
@@ -67,12 +67,16 @@ impl MqttChannel {
             keep_alive: run.keep_alive(),
         };
         let begun = run.enter(Phase::Connect);
-        run.within(pin!(channel.connect(run))).await?;
+        let code = run.within(pin!(channel.connect(run))).await?;
+        if code != ConnectReturnCode::Success {
+            return Err(run.turned_away(code));
+        }
         run.leave(begun);
         Ok(channel)
     }
 
-    async fn connect(&mut self, run: &Run<'_>) -> Result<(), Failure> {
+    /// CONNECT to CONNACK.
+    async fn connect(&mut self, run: &Run<'_>) -> Result<ConnectReturnCode, Failure> {
         let id = run.id();
         let mut connect = Connect::new(id.as_str());
         connect.keep_alive = self.keep_alive;
@@ -81,13 +85,7 @@ impl MqttChannel {
         connect.login = Some(Login::new(self.manners.user_name(&run.target.id_scope, id), ""));
         self.send(run, &Packet::Connect(connect)).await?;
         match self.receive(run).await? {
-            Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => Ok(()),
-            Packet::ConnAck(ack) => {
-                let refused = run.refused(None, format!("CONNACK {}", ack.code as u8));
-                // The only code that says that the service, and not the device, is at fault.
-                let busy = ack.code == ConnectReturnCode::ServiceUnavailable;
-                Err(if busy { refused.because(Cause::ServerError) } else { refused })
-            }
+            Packet::ConnAck(ack) => Ok(ack.code),
             _ => Err(run.nonsense("something other than CONNACK")),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::peer::{Peer, assigned, assigning, device, error, soon, stranger};
 use sim_device::{
-    ConnectFault, Flavour, Habits, Outcome, Phase, PhaseTimeouts, Retries, Retry, attempt, base_config,
+    ConnectFault, Flavour, Habits, Heard, Outcome, Phase, PhaseTimeouts, Retries, Retry, attempt, base_config,
 };
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ async fn a_throttled_request_is_asked_again_on_the_same_connection() {
     let (made, ()) = tokio::join!(attempt(&target, &device), service);
     assert!(matches!(made.outcome, Outcome::Assigned(_)), "{:?}", made.outcome);
     assert_eq!(made.retries, counts(2, 1, 0, 0));
+    assert_eq!(made.heard, Heard { throttled: 2, server_errors: 1, ..Heard::default() });
     let times = |wanted| made.phases.each().filter(|(phase, _)| *phase == wanted).count();
     assert_eq!((times(Phase::Tcp), times(Phase::Register), times(Phase::Poll)), (1, 3, 2));
     assert_eq!(times(Phase::Wait), 1, "all waits are one");
@@ -87,6 +88,32 @@ async fn a_service_that_is_not_available_is_tried_again_and_a_refusal_is_not() {
         let (made, ()) = tokio::join!(attempt(&target, &device), service);
         assert_eq!(matches!(made.outcome, Outcome::Assigned(_)), again, "CONNACK {code}");
         assert_eq!(made.retries, counts(0, u32::from(again), 0, 0));
+        assert_eq!(made.heard, Heard { refused: 1, ..Heard::default() });
+    }
+}
+
+#[tokio::test]
+async fn answers_are_heard_as_what_they_are_whether_they_end_the_attempt_or_not() {
+    let none = Heard::default();
+    let failed = r#"{"operationId":"4.op","status":"failed","registrationState":{"status":"failed"}}"#;
+    for (status, body, heard) in [
+        (200, assigned(), none),
+        (401, error(401_002), Heard { refused: 1, ..none }),
+        (429, error(429_001), Heard { throttled: 1, ..none }),
+        (500, error(500_000), Heard { server_errors: 1, ..none }),
+        (200, failed.to_owned(), Heard { failed: 1, ..none }),
+        (200, "{".to_owned(), Heard { malformed: 1, ..none }),
+        (404, "{".to_owned(), Heard { refused: 1, ..none }),
+    ] {
+        let peer = Peer::listen().await;
+        let target = peer.target(policy(Retry::None));
+        let service = async {
+            let mut line = peer.greet().await;
+            line.answer_next(status, None, &body).await;
+        };
+        let device = device();
+        let (made, ()) = tokio::join!(attempt(&target, &device), service);
+        assert_eq!(made.heard, heard, "{status} {body}: {:?}", made.outcome);
     }
 }
 
@@ -121,7 +148,7 @@ async fn what_will_not_change_is_not_tried_again() {
     };
     let (made, ()) = tokio::join!(attempt(&target, &device), service);
     assert!(matches!(made.outcome, Outcome::Refused(_)), "{:?}", made.outcome);
-    assert_eq!(made.retries.total(), 0);
+    assert_eq!((made.retries.total(), made.heard.refused), (0, 1));
     // A server that is not trusted.
     let mut target = peer.target(fixed(9));
     let trust = sim_device::Trust::Public;
@@ -281,6 +308,8 @@ async fn each_phase_has_its_own_limit_and_the_attempt_has_one_for_all() {
             _ = service => unreachable!("it never ends"),
         };
         assert_eq!(made.outcome, Outcome::TimedOut { phase });
-        assert_eq!(made.retries, counts(0, 0, 0, u32::from(timeouts != none)), "{phase}");
+        let again = u32::from(timeouts != none);
+        assert_eq!(made.retries, counts(0, 0, 0, again), "{phase}");
+        assert_eq!(made.heard, Heard { unheard: 1 + again, ..Heard::default() }, "{phase}");
     }
 }
