@@ -127,7 +127,8 @@ pub fn record(facts: &Facts<'_>, measured: &Measured<'_>) -> Result<Record, Fail
             service_time_unsuccessful: stats("service time, unsuccessful", &total.clocks.unsuccessful)?,
             lateness: stats("lateness", &total.clocks.lateness)?,
         },
-        holds: None,
+        held_answers: None,
+        held_conversations: None,
         throughput: Throughput::of(
             total.outcomes.count(OutcomeKind::Assigned) + total.outcomes.count(OutcomeKind::Connected),
             wall.as_secs_f64(),
@@ -228,14 +229,14 @@ fn stats(name: &str, histogram: &Histogram<u64>) -> Result<PhaseStats, Failure> 
     PhaseStats::from_histogram(name, histogram).map_err(Failure::unexpected)
 }
 
-/// How long a mock held answers on purpose, where it did.
+/// Times by the mock's clock, where there are any.
 ///
 /// # Errors
 /// When the histogram cannot be written.
-pub fn held_on_purpose(holds: &[Duration]) -> Result<Option<PhaseStats>, Failure> {
+pub fn by_the_mock(name: &str, all: &[Duration]) -> Result<Option<PhaseStats>, Failure> {
     let mut times = histogram();
-    holds.iter().for_each(|&held| note(&mut times, held));
-    (!times.is_empty()).then(|| stats("held by the mock", &times)).transpose()
+    all.iter().for_each(|&time| note(&mut times, time));
+    (!times.is_empty()).then(|| stats(name, &times)).transpose()
 }
 
 /// The phases that happened.
@@ -255,35 +256,33 @@ fn ledger_of(l: &LedgerSnapshot, embedded: bool) -> Ledger {
         assigned: l.assigned,
         refused: l.refused,
         disabled: l.disabled,
+        failed: l.failed,
         throttled: l.throttled,
+        server_errors: l.server_errors,
+        malformed_answers: l.malformed_answers,
+        lost_answers: l.lost_answers,
     }
 }
 
-/// Whether the service may have counted a device more than once.
-const fn asks_twice(measured: &Recorder) -> bool {
-    measured.retries.connection + measured.retries.timeout + measured.retries.server_error > 0
-}
-
-/// What both sides counted of the same things. Only complete runs have equal counts: a device that gave up does
-/// not know what the service decided.
+/// What both sides counted of the same things: every answer that the service sent, and that a device heard. They are
+/// equal but for answers that came when a device did not wait for them any more. What a device that was interrupted had
+/// heard before is not known: then there is nothing to compare.
 fn reconcile(measured: &Recorder, ledger: &LedgerSnapshot) -> Vec<Check> {
-    let outcomes = &measured.outcomes;
-    let unknown = [
-        OutcomeKind::Interrupted,
-        OutcomeKind::TimedOut,
-        OutcomeKind::Unreachable,
-        OutcomeKind::ProtocolError,
-    ];
-    // What is asked again after an answer was lost, or a connection refused, the service counts again.
-    let asked_again = asks_twice(measured);
-    if asked_again || unknown.into_iter().any(|kind| outcomes.count(kind) > 0) {
+    let (outcomes, heard) = (&measured.outcomes, measured.heard);
+    if outcomes.count(OutcomeKind::Interrupted) > 0 {
         return Vec::new();
     }
-    vec![
-        Check::new("assigned", outcomes.count(OutcomeKind::Assigned), ledger.assigned),
-        Check::new("refused", outcomes.count(OutcomeKind::Refused), ledger.refused),
-        Check::new("disabled", outcomes.count(OutcomeKind::Disabled), ledger.disabled),
-    ]
+    let counts = [
+        ("assigned", outcomes.count(OutcomeKind::Assigned), ledger.assigned),
+        ("refused", heard.refused, ledger.refused),
+        ("disabled", outcomes.count(OutcomeKind::Disabled), ledger.disabled),
+        ("failed", heard.failed, ledger.failed),
+        ("throttled", heard.throttled, ledger.throttled),
+        ("server errors", heard.server_errors, ledger.server_errors),
+        ("unreadable answers", heard.malformed, ledger.malformed_answers),
+    ];
+    let check = |(name, client, service)| Check::new(name, client, service, heard.unheard);
+    counts.into_iter().map(check).collect()
 }
 
 fn roll_up(
@@ -301,7 +300,8 @@ fn roll_up(
                 path,
                 group: way.group.clone(),
                 hub: way.hub.clone(),
-                expected: expected_by(facts, ledger, expected, &way.group).filter(|_| !asks_twice(measured)),
+                expected: expected_by(facts, ledger, expected, &way.group)
+                    .filter(|_| measured.heard.unheard == 0),
                 actual: way.count,
             }
         });

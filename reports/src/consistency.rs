@@ -153,8 +153,15 @@ fn times(record: &Record) -> Vec<Inconsistency> {
         ("lateness", &clocks.lateness),
     ];
     let phases = record.phases.iter().map(|stats| (stats.phase.as_str(), stats));
-    let holds = record.holds.iter().map(|stats| ("held by the mock", stats));
-    clocks.into_iter().chain(phases).chain(holds).flat_map(|(name, stats)| of_times(name, stats)).collect()
+    let answers = record.held_answers.iter().map(|stats| ("held answers", stats));
+    let conversations = record.held_conversations.iter().map(|stats| ("held conversations", stats));
+    clocks
+        .into_iter()
+        .chain(phases)
+        .chain(answers)
+        .chain(conversations)
+        .flat_map(|(name, stats)| of_times(name, stats))
+        .collect()
 }
 
 /// Whoever got through went through a phase. Others may have ended before the first.
@@ -206,8 +213,8 @@ fn throughput(record: &Record) -> Option<Inconsistency> {
 }
 
 fn agreement(check: &Check) -> Option<Inconsistency> {
-    let Check { ref name, client, service, agrees } = *check;
-    (agrees != (client == service)).then(|| Inconsistency::Agreement {
+    let Check { ref name, client, service, agrees, .. } = *check;
+    (agrees != check.counts_agree()).then(|| Inconsistency::Agreement {
         name: name.clone(),
         client,
         service,
@@ -248,7 +255,8 @@ mod tests {
         let shard = |index| Record {
             shard: Some(Shard { index, count: 2 }),
             started_utc: "2026-07-01T10:00:00Z".to_owned(),
-            holds: Some(times_of("held by the mock", 3, 7)),
+            held_answers: Some(times_of("held answers", 3, 7)),
+            held_conversations: Some(times_of("held conversations", 3, 9)),
             ..demo()
         };
         let merged = crate::merge(&[shard(1), shard(2)]).expect("one run");

@@ -378,7 +378,7 @@ mod tests {
         record.roll_up = vec![RollUp { root: text.clone(), group: text.clone(), ..RollUp::default() }; times];
         record.gates =
             vec![GateResult { metric: text.clone(), gate: text.clone(), ..GateResult::default() }; times];
-        record.reconciliation = vec![Check::new(text.clone(), 1, 2); times];
+        record.reconciliation = vec![Check::new(text.clone(), 1, 2, 0); times];
         record.phases = vec![crate::PhaseStats { phase: text, ..crate::PhaseStats::default() }; times];
         record
     }

@@ -584,7 +584,11 @@ fn ledger(shards: &[&Record]) -> Ledger {
         assigned: sum.assigned + more.assigned,
         refused: sum.refused + more.refused,
         disabled: sum.disabled + more.disabled,
+        failed: sum.failed + more.failed,
         throttled: sum.throttled + more.throttled,
+        server_errors: sum.server_errors + more.server_errors,
+        malformed_answers: sum.malformed_answers + more.malformed_answers,
+        lost_answers: sum.lost_answers + more.lost_answers,
     })
 }
 
@@ -594,7 +598,8 @@ fn reconciliation(shards: &[&Record]) -> Vec<Check> {
     let sum = |check: &Check| {
         others.iter().try_fold(check.clone(), |sum, shard| {
             let more = shard.reconciliation.iter().find(|more| more.name == check.name)?;
-            Some(Check::new(sum.name, sum.client + more.client, sum.service + more.service))
+            let (client, service) = (sum.client + more.client, sum.service + more.service);
+            Some(Check::new(sum.name, client, service, sum.unheard + more.unheard))
         })
     };
     first.reconciliation.iter().filter_map(sum).collect()
@@ -950,14 +955,14 @@ mod tests {
             let mut records = [shard(1, 2), shard(2, 2)];
             for (record, embedded) in records.iter_mut().zip(embedded) {
                 record.ledger = Some(Ledger { embedded, polls: 5, ..Ledger::default() });
-                record.reconciliation = vec![Check::new("assigned", 4, 4)];
+                record.reconciliation = vec![Check::new("assigned", 4, 4, 0)];
             }
             let merged = merge(&records).expect("shards of one run");
             let added = embedded == [true, true];
             assert_eq!(merged.ledger.map(|ledger| ledger.polls), added.then_some(10), "{embedded:?}");
             assert_eq!(
                 merged.reconciliation,
-                if added { vec![Check::new("assigned", 8, 8)] } else { vec![] }
+                if added { vec![Check::new("assigned", 8, 8, 0)] } else { vec![] }
             );
         }
     }

@@ -74,8 +74,12 @@ pub struct Record {
     pub phases: Vec<PhaseStats>,
     /// How long attempts took as a whole.
     pub clocks: Clocks,
-    /// How long an embedded mock held answers on purpose, by its own clock; where it did, and 65,536 times at most.
-    pub holds: Option<PhaseStats>,
+    /// How long the answers took that an embedded mock held on purpose, by its own clock: from the request being read to
+    /// the answer being written; where it held any, and 65,536 at most.
+    pub held_answers: Option<PhaseStats>,
+    /// How long conversations over MQTT took of whose answers one was held, by the same clock: from the connection being
+    /// accepted to the last answer being written; 65,536 at most.
+    pub held_conversations: Option<PhaseStats>,
     /// How much was done in how long.
     pub throughput: Throughput,
     /// What happened in each second of the run.
@@ -815,16 +819,24 @@ pub struct Ledger {
     pub connects: u64,
     /// Registrations asked for.
     pub registers: u64,
-    /// Polls answered.
+    /// Polls asked for.
     pub polls: u64,
-    /// Devices assigned.
+    /// Devices told that they are assigned.
     pub assigned: u64,
-    /// Devices refused.
+    /// Refused CONNECT packets, and requests answered with 400 to 499, but for 429.
     pub refused: u64,
-    /// Devices found disabled.
+    /// Devices told that their enrollment is disabled.
     pub disabled: u64,
-    /// Requests throttled; a device may be throttled more than once.
+    /// Devices told that their registration failed.
+    pub failed: u64,
+    /// Requests answered with 429; a device may be throttled more than once.
     pub throttled: u64,
+    /// Requests answered with 500 to 599.
+    pub server_errors: u64,
+    /// Requests carried out and answered unreadably, which is a fault's doing.
+    pub malformed_answers: u64,
+    /// Answers that a fault kept from the device, or made unreadable.
+    pub lost_answers: u64,
 }
 
 /// One count of the client beside the service's.
@@ -837,14 +849,22 @@ pub struct Check {
     pub client: u64,
     /// The service's count.
     pub service: u64,
-    /// Whether they are equal.
+    /// So many more the service may have counted: as often the client stopped waiting, and does not know what for.
+    pub unheard: u64,
+    /// Whether they are equal, or differ by what the client may not have heard.
     pub agrees: bool,
 }
 
 impl Check {
     /// Puts two counts side by side.
-    pub fn new(name: impl Into<String>, client: u64, service: u64) -> Self {
-        Self { name: name.into(), client, service, agrees: client == service }
+    pub fn new(name: impl Into<String>, client: u64, service: u64, unheard: u64) -> Self {
+        let check = Self { name: name.into(), client, service, unheard, agrees: false };
+        Self { agrees: check.counts_agree(), ..check }
+    }
+
+    /// Whether the counts agree, whatever is said of it.
+    pub fn counts_agree(&self) -> bool {
+        (self.client..=self.client.saturating_add(self.unheard)).contains(&self.service)
     }
 }
 

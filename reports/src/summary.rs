@@ -345,7 +345,7 @@ mod tests {
         record.roll_up = vec![record.roll_up[0].clone(); 30];
         record.phases = vec![times_of("tcp", 3, 1); 9];
         record.clocks.lateness = times_of("lateness", 3, 1);
-        record.reconciliation = vec![Check::new("polls", 1, 2); 30];
+        record.reconciliation = vec![Check::new("polls", 1, 2, 0); 30];
         record.gates = vec![gate("response_time.p99", "s", Some(0.1), 0.2); 30];
         record.generator.findings = vec!["late".to_owned(); 30];
         record.retries = Retries { throttled: 1, ..Retries::default() };

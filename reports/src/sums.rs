@@ -53,7 +53,10 @@ impl Record {
         sums.extend(self.series_sums());
         sums.extend(self.ledger.iter().flat_map(|ledger| self.ledger_sums(ledger)));
         let named = |name: &str| format!("client and service agree on {name}");
-        sums.extend(self.reconciliation.iter().map(|c| Sum::new(named(&c.name), c.client, c.service)));
+        sums.extend(self.reconciliation.iter().map(|check| Sum {
+            agrees: check.counts_agree(),
+            ..Sum::new(named(&check.name), check.client, check.service)
+        }));
         sums
     }
 
@@ -145,7 +148,7 @@ mod tests {
             ("the service's ledger agrees on refused devices", |r| ledger(r).refused -= 1),
             ("the service's ledger agrees on disabled devices", |r| ledger(r).disabled += 1),
             ("client and service agree on polls", |r| {
-                r.reconciliation.push(Check { name: "polls".into(), client: 1, service: 2, agrees: true });
+                r.reconciliation.push(Check { agrees: true, ..Check::new("polls", 1, 2, 0) });
             }),
         ];
         for (name, broken) in table {
@@ -174,6 +177,19 @@ mod tests {
         record.outcomes = Outcomes { connected: 10_000, refused: 6, ..Outcomes::default() };
         (record.roll_up, record.ledger, record.reconciliation) = (Vec::new(), None, Vec::new());
         assert_eq!(record.check(), []);
+    }
+
+    #[test]
+    fn the_service_may_have_answered_as_often_as_nobody_waited_any_more() {
+        for (service, unheard, agrees) in
+            [(4, 0, true), (5, 0, false), (5, 1, true), (6, 1, false), (3, 1, false)]
+        {
+            let check = Check::new("throttled", 4, service, unheard);
+            assert_eq!(check.agrees, agrees, "{check:?}");
+            let record = Record { reconciliation: vec![check], ..Record::default() };
+            let found = record.sums().into_iter().find(|sum| sum.name.ends_with("throttled"));
+            assert_eq!(found.map(|sum| sum.agrees), Some(agrees));
+        }
     }
 
     fn ledger(record: &mut Record) -> &mut Ledger {

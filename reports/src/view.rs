@@ -491,41 +491,43 @@ pub(crate) fn times(record: &Record) -> Table {
     }
 }
 
-/// The client's counts beside the service's, those that differ first.
+/// The client's counts beside the service's, those that differ first. What never was is left out, but for assignments,
+/// which every run is about.
 pub(crate) fn reconciliation(record: &Record) -> Table {
-    let mut checks: Vec<&Check> = record.reconciliation.iter().collect();
-    let agrees = |check: &Check| check.client == check.service;
-    checks.sort_by_key(|check| agrees(check));
+    let is_told = |check: &&Check| check.client + check.service > 0 || check.name == "assigned";
+    let mut checks: Vec<&Check> = record.reconciliation.iter().filter(is_told).collect();
+    checks.sort_by_key(|check| check.counts_agree());
     let row = |check: &&Check| {
-        let mark = if agrees(check) { "agrees" } else { "DIFFERS" };
+        let mark = match check.counts_agree() {
+            true if check.client == check.service => "agrees",
+            true => "unheard",
+            false => "DIFFERS",
+        };
         vec![check.name.clone(), grouped(check.client), grouped(check.service), mark.to_owned()]
     };
     Table {
         title: "Client and service",
         note: compared(record),
-        head: vec!["count of", "client", "service", ""],
+        head: vec!["answers", "client heard", "service sent", ""],
         words: 1,
         rows: checks.iter().map(row).collect(),
     }
 }
 
-/// What the comparison with the service is worth. How often it throttled is told and not held to: what an attempt that
-/// was cut off had asked again, the client does not know.
+/// What the comparison with the service is worth.
 fn compared(record: &Record) -> String {
-    let Some(ledger) = record.ledger else {
+    if record.ledger.is_none() {
         return "nothing to compare: the record has no ledger of the service".to_owned();
-    };
-    let counted = match record.reconciliation.is_empty() {
-        true => "nothing to compare: devices gave up or asked again, and the service counts both".to_owned(),
-        false => "counted independently on both sides".to_owned(),
-    };
-    match ledger.throttled {
-        0 => counted,
-        throttled => {
-            let (again, ended) = (grouped(record.retries.throttled), grouped(record.outcomes.throttled));
-            let requests = self::counted(throttled, "request");
-            format!("{counted}; the service throttled {requests}: {again} asked again, {ended} ended so")
+    }
+    match record.reconciliation.iter().map(|check| check.unheard).max() {
+        None => {
+            "nothing to compare: devices were interrupted, and do not know what they were answered".to_owned()
         }
+        Some(0) => "counted independently on both sides".to_owned(),
+        Some(unheard) => format!(
+            "counted independently on both sides; devices stopped waiting {}, and may not have heard as many answers",
+            counted(unheard, "time")
+        ),
     }
 }
 
@@ -601,8 +603,8 @@ pub(crate) mod tests {
             expectations: Expectations { assigned: 10_000, refused: 6, open: 0 },
             ledger: Some(Ledger { assigned: 10_000, refused: 6, registers: 10_006, ..Ledger::default() }),
             reconciliation: vec![
-                Check::new("assigned", 10_000, 10_000),
-                Check::new("registers", 10_006, 10_006),
+                Check::new("assigned", 10_000, 10_000, 0),
+                Check::new("registers", 10_006, 10_006, 0),
             ],
             verdict: Verdict { kind: VerdictKind::Good, reasons: vec![] },
             certificates: Certificates {
@@ -760,13 +762,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_the_service_throttled_is_told_beside_the_counts() {
-        let mut record = demo();
-        let silent = reconciliation(&record).note;
-        record.ledger = record.ledger.map(|ledger| Ledger { throttled: 500, ..ledger });
-        assert_ne!(reconciliation(&record).note, silent);
-        record.ledger = None;
-        assert_ne!(reconciliation(&record).note, silent);
+    fn what_a_comparison_is_worth_is_told_beside_it_and_what_never_was_is_not() {
+        let with = |checks: Vec<Check>| reconciliation(&Record { reconciliation: checks, ..demo() });
+        let all = [
+            with(vec![Check::new("assigned", 0, 0, 0), Check::new("throttled", 0, 0, 0)]),
+            with(vec![Check::new("assigned", 0, 0, 0), Check::new("throttled", 3, 5, 2)]),
+            with(Vec::new()),
+            reconciliation(&Record { ledger: None, ..demo() }),
+        ];
+        assert_eq!(all.each_ref().map(|table| table.rows.len()), [1, 2, 0, 2]);
+        assert_eq!(all[1].rows[1][1..], ["3", "5", "unheard"]);
+        for (index, table) in all.iter().enumerate() {
+            assert!(all[..index].iter().all(|other| other.note != table.note), "{}", table.note);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::played::{Played, play, scenario, start};
 use crate::world::{World, processors};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Whether each second has as many as planned, or one or two more or fewer where a moment falls on its edge.
 #[track_caller]
@@ -317,6 +317,24 @@ fn every_arrival_is_accounted_for_with_everything_a_little_wrong() {
     assert!((2_000..3_000).contains(&played.record.assigned()), "{}", played.record.at("/outcomes"));
     let throttled = played.count("/ledger/throttled");
     assert_eq!(played.count("/retries/throttled"), throttled, "each 429 was heard, and asked again");
+    assert_eq!(played.count("/ledger/malformed_answers"), played.count("/outcomes/protocol_error"));
+    for key in [
+        "/ledger/lost_answers",
+        "/ledger/server_errors",
+        "/ledger/malformed_answers",
+        "/outcomes/unreachable",
+    ] {
+        assert!(played.count(key) > 0, "{key}: {}", played.record.at("/ledger"));
+    }
+    let rows = played.record.list("/reconciliation");
+    assert_eq!(rows.len(), 7, "{rows:?}");
+    for row in rows {
+        assert_eq!(
+            (&row["client"], &row["unheard"]),
+            (&row["service"], &json!(0)),
+            "to the last answer: {row}"
+        );
+    }
 }
 
 /// A plan in which anything may go wrong, drawn from its number alone.

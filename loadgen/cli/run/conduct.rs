@@ -165,7 +165,9 @@ pub(super) async fn play(
         Played { script, scene: &scene, workers, header, run, performed, minting, step, seen }.account()?;
     if let Witness::Embedded(stage) = scene.witness {
         record.setup.clone_from(&stage.setup);
-        record.holds = account::held_on_purpose(&stage.mock.instance().holds())?;
+        let mock = stage.mock.instance();
+        record.held_answers = account::by_the_mock("held answers", &mock.held_answers())?;
+        record.held_conversations = account::by_the_mock("held conversations", &mock.held_conversations())?;
         stage.mock.shutdown().await;
     }
     Ok(record)

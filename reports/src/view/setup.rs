@@ -89,11 +89,15 @@ pub(crate) fn ledger_facts(record: &Record) -> Facts {
         ("TLS handshakes completed", ledger.tls_handshakes),
         ("MQTT sessions opened", ledger.connects),
         ("Registrations asked for", ledger.registers),
-        ("Polls answered", ledger.polls),
-        ("Devices assigned", ledger.assigned),
-        ("Devices refused", ledger.refused),
-        ("Devices found disabled", ledger.disabled),
+        ("Polls", ledger.polls),
+        ("Devices told that they are assigned", ledger.assigned),
+        ("Connections and requests refused", ledger.refused),
+        ("Devices told that they are disabled", ledger.disabled),
+        ("Devices told that they failed", ledger.failed),
         ("Requests throttled", ledger.throttled),
+        ("Requests answered with a server error", ledger.server_errors),
+        ("Requests answered unreadably", ledger.malformed_answers),
+        ("Answers lost on purpose, unreadable ones included", ledger.lost_answers),
     ];
     let counts = counts.into_iter().map(|(name, count)| (name, grouped(count)));
     std::iter::once(("Kept by", whose.to_owned())).chain(counts).collect()

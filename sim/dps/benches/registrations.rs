@@ -85,6 +85,7 @@ impl World {
             Caller { id_scope: SCOPE, registration_id: name, presented: Vec::new(), token: Some(&token) };
         let reply = self.registrar.register(&caller, b"", &Effects::default(), NOW);
         assert_eq!(reply.status, 202);
+        self.registrar.sent(&caller, &reply, true);
         reply
     }
 
@@ -102,7 +103,9 @@ impl World {
         };
         let begun = self.registrar.register(&caller, b"", &Effects::default(), NOW);
         let operation: OperationStatus = serde_json::from_str(&begun.body).expect("an operation");
+        self.registrar.sent(&caller, &begun, true);
         let done = self.registrar.status(&caller, &operation.operation_id, &Effects::default(), NOW);
+        self.registrar.sent(&caller, &done, true);
         assert_eq!((begun.status, done.status), (202, 200));
     }
 }

@@ -37,7 +37,8 @@ pub struct RollUpCount {
     pub count: u64,
 }
 
-/// The ledger at one moment. Counts begin at the start of the mock.
+/// The ledger at one moment. Counts begin at the start of the mock. An answer is counted when it is on its way, once a
+/// device can hear it: what a fault kept from it counts as lost, and as nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerSnapshot {
     /// TCP connections accepted on the MQTT port.
@@ -54,15 +55,21 @@ pub struct LedgerSnapshot {
     pub polls: u64,
     /// Operations answered as assigned for the first time.
     pub assigned: u64,
-    /// CONNECT packets refused, and registers refused with an error body other than a throttle.
+    /// CONNECT packets refused, and registers and polls answered with 400 to 499, but for 429.
     pub refused: u64,
     /// Operations answered as disabled for the first time.
     pub disabled: u64,
-    /// Requests throttled.
+    /// Requests answered with 429.
     pub throttled: u64,
     /// Operations answered as failed for the first time.
     #[serde(default)]
     pub failed: u64,
+    /// Requests answered with 500 to 599.
+    #[serde(default)]
+    pub server_errors: u64,
+    /// Requests that were carried out and answered with something that nobody can read.
+    #[serde(default)]
+    pub malformed_answers: u64,
     /// Connections that have ended.
     #[serde(default)]
     pub connections_closed: u64,
@@ -121,6 +128,8 @@ impl LedgerSnapshot {
             disabled: self.disabled.saturating_sub(earlier.disabled),
             throttled: self.throttled.saturating_sub(earlier.throttled),
             failed: self.failed.saturating_sub(earlier.failed),
+            server_errors: self.server_errors.saturating_sub(earlier.server_errors),
+            malformed_answers: self.malformed_answers.saturating_sub(earlier.malformed_answers),
             connections_closed: self.connections_closed.saturating_sub(earlier.connections_closed),
             malformed: self.malformed.saturating_sub(earlier.malformed),
             timeouts: self.timeouts.saturating_sub(earlier.timeouts),
@@ -167,6 +176,8 @@ pub struct Ledger {
     pub disabled: Counter,
     pub throttled: Counter,
     pub failed: Counter,
+    pub server_errors: Counter,
+    pub malformed_answers: Counter,
     pub connections_closed: Counter,
     pub malformed: Counter,
     pub timeouts: Counter,
@@ -239,6 +250,8 @@ impl Ledger {
             disabled: self.disabled.value(),
             throttled: self.throttled.value(),
             failed: self.failed.value(),
+            server_errors: self.server_errors.value(),
+            malformed_answers: self.malformed_answers.value(),
             connections_closed: self.connections_closed.value(),
             malformed: self.malformed.value(),
             timeouts: self.timeouts.value(),

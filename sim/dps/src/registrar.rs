@@ -101,11 +101,40 @@ pub struct Reply {
     pub touched: Option<Touched>,
     /// A webhook to ask, beside sending this.
     pub ask: Option<Box<Ask>>,
+    /// What the ledger is to count once this is on its way.
+    says: Says,
+}
+
+/// What an answer says, as the ledger tells answers apart.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Says {
+    /// Nothing final.
+    #[default]
+    GoOn,
+    /// How this operation ended.
+    Done(Box<str>),
+    /// No, and where that was judged why.
+    No(Option<Box<Denial>>),
+    /// Not now.
+    Throttled,
+    /// The service is at fault.
+    ServerError,
+}
+
+impl Says {
+    const fn of(status: u16) -> Self {
+        match status {
+            429 => Says::Throttled,
+            500.. => Says::ServerError,
+            _ => Says::No(None),
+        }
+    }
 }
 
 impl Reply {
     fn new(status: u16, retry_after: Option<Duration>, body: &impl serde::Serialize) -> Self {
-        Reply { status, retry_after, body: json(body), tracking_id: None, touched: None, ask: None }
+        let body = json(body);
+        Reply { status, retry_after, body, tracking_id: None, touched: None, ask: None, says: Says::GoOn }
     }
 }
 
@@ -187,7 +216,7 @@ impl Registrar {
                     event.verdict = denial.verdict;
                     event.code = denial.refusal.code;
                     event.trail.clone_from(&denial.trail);
-                    self.refuse(&denial, caller.registration_id, now)
+                    self.refuse(denial, now)
                 })
             }
         };
@@ -242,7 +271,7 @@ impl Registrar {
         let mut event = self.event(Asked::Poll, effects, now);
         let reply = match self.spoiled(effects, now) {
             Some(reply) => reply,
-            None => self.try_status(caller, operation_id, &mut event, now).unwrap_or_else(|reply| reply),
+            None => self.try_status(caller, operation_id, &mut event, now).unwrap_or_else(|reply| *reply),
         };
         if reply.status != 202 || !event.faults.is_empty() {
             self.trace_answer(caller.registration_id, event, &reply);
@@ -256,28 +285,28 @@ impl Registrar {
         operation_id: &str,
         event: &mut Event,
         now: OffsetDateTime,
-    ) -> Result<Reply, Reply> {
+    ) -> Result<Reply, Box<Reply>> {
         let key = caller.registration_id.to_ascii_lowercase();
         let credential = self.credential_of(caller, now);
         let polled = self.registrations.with(&key, |registration| {
             let Some(registration) = registration.filter(|r| *r.operation_id == *operation_id) else {
                 event.verdict = "unknown-operation";
-                return Err(self.error(errors::NOT_FOUND, now));
+                return Err(Box::new(self.error(errors::NOT_FOUND, now)));
             };
             if credential != Some(registration.credential) {
                 event.verdict = "other-credential";
-                return Err(self.error(errors::NO_CREDENTIAL, now));
+                return Err(Box::new(self.error(errors::NO_CREDENTIAL, now)));
             }
             let limit = self.config.limits.polls_per_10s;
             if let Err(wait) = registration.polls.take(limit, POLL_WINDOW, now) {
                 event.verdict = "throttled";
-                return Err(self.throttle(wait, now));
+                return Err(Box::new(self.throttle(wait, now)));
             }
             let state = registration.state(&self.config.hubs, &self.config.knobs, now);
             let orphan = matches!(registration.outcome, Outcome::Allocating { .. })
                 && !registration.extra.as_ref().is_some_and(|e| e.asking);
             if state.status != RegistrationStatus::Assigning {
-                event.verdict = if self.tell(registration) { "told" } else { "told-again" };
+                event.verdict = if registration.told { "told-again" } else { "told" };
                 event.route = Some(registration.route.clone());
                 if let Outcome::Failed(failure) = &registration.outcome {
                     (event.verdict, event.code) = (ALLOCATION_FAILED, failure.code);
@@ -294,7 +323,8 @@ impl Registrar {
             registration_state: Some(state),
         };
         if status != RegistrationStatus::Assigning {
-            return Ok(Reply::new(200, None, &body));
+            let says = Says::Done(body.operation_id.as_str().into());
+            return Ok(Reply { says, ..Reply::new(200, None, &body) });
         }
         // A mock that was restarted while a webhook was being asked asks it again.
         let ask = if orphan { self.ask_again(&key, caller, now) } else { None };
@@ -318,10 +348,40 @@ impl Registrar {
         }
     }
 
-    /// Counts a final answer; true if it was the first.
-    fn tell(&self, registration: &mut Registration) -> bool {
+    /// Counts an answer, which is on its way to who asked; `whole` unless it was made unreadable. What never leaves is
+    /// not counted, so that the ledger and those who ask can be compared.
+    pub fn sent(&self, caller: &Caller<'_>, reply: &Reply, whole: bool) {
+        let ledger = &self.ledger;
+        match &reply.says {
+            // Whoever is refused goes by the status, whatever the body looks like.
+            Says::No(denial) => {
+                ledger.refused.add();
+                if let Some(denial) = denial {
+                    let Denial { refusal, verdict, check, trail } = &**denial;
+                    let (code, message) = (refusal.code, refusal.message);
+                    let kind = RefusalKind { code, message, verdict, check: *check };
+                    ledger.note_refusal(kind, caller.registration_id, || trail.clone());
+                }
+            }
+            Says::Throttled => ledger.throttled.add(),
+            Says::ServerError => ledger.server_errors.add(),
+            Says::GoOn | Says::Done(_) if !whole => ledger.malformed_answers.add(),
+            Says::GoOn => {}
+            Says::Done(operation_id) => {
+                self.registrations.with(&caller.registration_id.to_ascii_lowercase(), |registration| {
+                    // A device that registered anew meanwhile does not wait for this.
+                    if let Some(registration) = registration.filter(|r| r.operation_id == *operation_id) {
+                        self.tell(registration);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Counts how an operation ended, once.
+    fn tell(&self, registration: &mut Registration) {
         if std::mem::replace(&mut registration.told, true) {
-            return false;
+            return;
         }
         match &registration.outcome {
             Outcome::Assigned { hub, .. } => {
@@ -342,7 +402,6 @@ impl Registrar {
             }
             Outcome::Allocating { .. } => {}
         }
-        true
     }
 
     /// The answer that a fault gives in place of the service's.
@@ -385,14 +444,14 @@ impl Registrar {
     }
 
     fn throttle(&self, wait: Duration, now: OffsetDateTime) -> Reply {
-        self.ledger.throttled.add();
         Reply { retry_after: Some(wait), ..self.error(errors::THROTTLED, now) }
     }
 
     /// An error body with a tracking id of its own.
     pub fn error(&self, refusal: Refusal, now: OffsetDateTime) -> Reply {
         let body = self.error_body(refusal, refusal.message, now);
-        Reply { tracking_id: Some(body.tracking_id.clone()), ..Reply::new(refusal.status(), None, &body) }
+        let reply = Reply::new(refusal.status(), None, &body);
+        Reply { tracking_id: Some(body.tracking_id.clone()), says: Says::of(reply.status), ..reply }
     }
 
     /// The body of an error, with words of the caller's own.
@@ -405,12 +464,12 @@ impl Registrar {
         }
     }
 
-    fn refuse(&self, denial: &Denial, id: &str, now: OffsetDateTime) -> Reply {
-        let Denial { refusal, verdict, check, trail } = denial;
-        self.ledger.refused.add();
-        let kind = RefusalKind { code: refusal.code, message: refusal.message, verdict, check: *check };
-        self.ledger.note_refusal(kind, id, || trail.clone());
-        self.error(*refusal, now)
+    fn refuse(&self, denial: Denial, now: OffsetDateTime) -> Reply {
+        let reply = self.error(denial.refusal, now);
+        match reply.says {
+            Says::No(_) => Reply { says: Says::No(Some(Box::new(denial))), ..reply },
+            _ => reply,
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Registration {
     pub(crate) route: Arc<Route>,
     /// Which credential it came with.
     pub(crate) credential: u64,
-    /// Its final answer was given and counted.
+    /// Its final answer was sent, and counted.
     pub(crate) told: bool,
     pub(crate) created: OffsetDateTime,
     pub(crate) updated: OffsetDateTime,

@@ -103,7 +103,14 @@ impl World {
     }
 
     fn present(&self, device: &DeviceIdentity, now: OffsetDateTime) -> Reply {
-        self.registrar.register(&caller(device), b"", &Effects::default(), now)
+        self.answered(&caller(device), b"", now)
+    }
+
+    /// Registers whoever calls, and sends the answer.
+    fn answered(&self, caller: &Caller<'_>, body: &[u8], now: OffsetDateTime) -> Reply {
+        let reply = self.registrar.register(caller, body, &Effects::default(), now);
+        self.registrar.sent(caller, &reply, true);
+        reply
     }
 
     fn register(&self, name: &str, now: OffsetDateTime) -> Reply {
@@ -111,10 +118,17 @@ impl World {
     }
 
     fn register_body(&self, device: &DeviceIdentity, body: &str) -> Reply {
-        self.registrar.register(&caller(device), body.as_bytes(), &Effects::default(), NOW)
+        self.answered(&caller(device), body.as_bytes(), NOW)
     }
 
     fn poll(&self, device: &DeviceIdentity, operation_id: &str, now: OffsetDateTime) -> Reply {
+        let reply = self.polled(device, operation_id, now);
+        self.registrar.sent(&caller(device), &reply, true);
+        reply
+    }
+
+    /// Asks, and the answer gets lost.
+    fn polled(&self, device: &DeviceIdentity, operation_id: &str, now: OffsetDateTime) -> Reply {
         self.registrar.status(&caller(device), operation_id, &Effects::default(), now)
     }
 
@@ -204,6 +218,46 @@ fn the_ledger_counts_each_final_answer_once() {
 }
 
 #[test]
+fn only_answers_that_were_sent_are_counted_and_by_what_was_left_of_them() {
+    let w = world(true, |c| c.limits = Limits { polls_per_10s: Some(3), ..Limits::unlimited() });
+    let (device, later) = (w.device("dev-1"), NOW + Duration::from_secs(9));
+    let begun = operation(&w.present(&device, NOW));
+    let counted = || {
+        let l = w.registrar.ledger.snapshot();
+        (l.assigned, l.malformed_answers, l.throttled, l.server_errors, l.refused, l.roll_up.len())
+    };
+    w.polled(&device, &begun.operation_id, later);
+    assert_eq!(counted(), (0, 0, 0, 0, 0, 0), "lost on its way");
+    let told = w.polled(&device, &begun.operation_id, later);
+    w.registrar.sent(&caller(&device), &told, false);
+    assert_eq!(counted(), (0, 1, 0, 0, 0, 0), "nobody can read it");
+    w.poll(&device, &begun.operation_id, later);
+    assert_eq!(counted(), (1, 1, 0, 0, 0, 1));
+    assert_eq!(w.poll(&device, &begun.operation_id, later).status, 429);
+    let throttled = w.polled(&device, &begun.operation_id, later);
+    assert_eq!((throttled.status, counted()), (429, (1, 1, 1, 0, 0, 1)));
+    w.registrar.sent(&caller(&device), &throttled, false);
+    assert_eq!(counted(), (1, 1, 2, 0, 0, 1), "the status says it all");
+    let unknown = w.poll(&device, "4.0000000000000000.00000000-0000-0000-0000-000000000000", later);
+    assert_eq!((unknown.status, counted()), (404, (1, 1, 2, 0, 1, 1)));
+    let busy = Effects { server_error: Some((503, None)), ..Effects::default() };
+    let reply = w.registrar.register(&caller(&device), b"", &busy, later);
+    w.registrar.sent(&caller(&device), &reply, true);
+    assert_eq!(counted(), (1, 1, 2, 1, 1, 1));
+}
+
+#[test]
+fn an_operation_that_was_replaced_meanwhile_is_not_counted() {
+    let w = world(true, |_| {});
+    let (device, later) = (w.device("dev-1"), NOW + Duration::from_secs(9));
+    let begun = operation(&w.present(&device, NOW));
+    let told = w.polled(&device, &begun.operation_id, later);
+    w.present(&device, later);
+    w.registrar.sent(&caller(&device), &told, true);
+    assert_eq!(w.registrar.ledger.snapshot().assigned, 0);
+}
+
+#[test]
 fn an_unverified_ca_admits_nobody_and_ledger_and_trace_say_why() {
     let w = world(false, |_| {});
     let reply = w.register("dev-1", NOW);
@@ -269,7 +323,7 @@ fn the_documented_quotas_are_kept_and_say_how_long_to_wait() {
     let begun = operation(&w.present(&device, NOW));
     let nobody = Caller { presented: Vec::new(), ..caller(&device) };
     for _ in 1..1000 {
-        w.registrar.register(&nobody, b"", &Effects::default(), NOW);
+        w.answered(&nobody, b"", NOW);
     }
     let throttled = w.register("dev-2", NOW + Duration::from_secs(20));
     assert_eq!(verdict(&throttled), refusal(errors::THROTTLED));

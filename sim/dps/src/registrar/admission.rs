@@ -65,7 +65,7 @@ impl Source {
 }
 
 /// Why a device is not admitted.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Denial {
     pub(super) refusal: Refusal,
     pub(super) verdict: &'static str,
@@ -107,8 +107,9 @@ impl Registrar {
         let mut event = self.event(Asked::Connect, &Effects::default(), now);
         (event.verdict, event.code) = (denial.verdict, denial.refusal.code);
         event.trail.clone_from(&denial.trail);
-        let reply = self.refuse(&denial, caller.registration_id, now);
+        let reply = self.refuse(denial, now);
         self.trace_answer(caller.registration_id, event, &reply);
+        self.sent(caller, &reply, true);
         true
     }
 

@@ -28,15 +28,17 @@ const WATCHING: u32 = 8;
 /// What may be spent at once after a quiet time.
 const SAVED: Duration = Duration::from_millis(5);
 
-/// Of so many holds it is remembered how long they took.
+/// Of so many held answers, and as many conversations, it is remembered how long they took.
 const REMEMBERED: usize = 1 << 16;
 
 /// Who is held, and the thread that lets them go. It ends when this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     shared: Arc<Shared>,
-    /// How long each of the first ones took in truth.
-    took: Mutex<Vec<Duration>>,
+    /// How long the first held answers took in truth.
+    answers: Mutex<Vec<Duration>>,
+    /// How long the first conversations with a held answer took.
+    conversations: Mutex<Vec<Duration>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -104,15 +106,28 @@ impl Holds {
             }
             None => tokio::time::sleep_until(until.into()).await,
         }
-        let mut took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
-        if took.len() < REMEMBERED {
-            took.push(since.elapsed());
-        }
     }
 
-    /// How long holds took in truth, in the order in which they ended: the system wakes nobody on the dot.
-    pub(crate) fn took(&self) -> Vec<Duration> {
-        self.took.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Notes that an answer has been written that was held, to what was read then.
+    pub(crate) fn answered(&self, asked: Instant) {
+        note(&self.answers, asked.elapsed());
+    }
+
+    /// Notes that the last answer has been written on a connection that was accepted then, one of whose answers was held.
+    pub(crate) fn conversed(&self, accepted: Instant) {
+        note(&self.conversations, accepted.elapsed());
+    }
+
+    /// How long held answers took in truth, from the request being read to the answer being written, in the order in
+    /// which they were: the system wakes nobody on the dot, and judging takes its time.
+    pub(crate) fn answers(&self) -> Vec<Duration> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long conversations with held answers took, from the connection being accepted to the last answer being
+    /// written.
+    pub(crate) fn conversations(&self) -> Vec<Duration> {
+        self.conversations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Queues up; `None` where the system has no thread for it.
@@ -152,6 +167,13 @@ impl Drop for Holds {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+    }
+}
+
+fn note(times: &Mutex<Vec<Duration>>, time: Duration) {
+    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    if times.len() < REMEMBERED {
+        times.push(time);
     }
 }
 
@@ -209,19 +231,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hold_is_never_short_and_is_remembered_as_long_as_it_was() {
+    async fn a_hold_is_never_short_and_what_was_held_is_remembered() {
         let holds = Holds::default();
         for time in [0, 1, 50, 149, 151, 500, 1_000, 1_500, 5_000, 20_000, 1_002_000].map(us) {
             let since = clock::instant();
             holds.hold(since, time).await;
             assert!(since.elapsed() >= time, "{time:?}");
+            holds.answered(since);
         }
-        let (took, most) = (holds.took(), clock::instant());
-        assert_eq!(took.len(), 11);
-        assert!(took[6] >= us(1_000) && took[10] >= us(1_002_000), "{took:?} at {most:?}");
+        let took = holds.answers();
+        assert_eq!((took.len(), holds.conversations().len()), (11, 0));
+        assert!(took[6] >= us(1_000) && took[10] >= us(1_002_000), "{took:?}");
         let long_ago = clock::instant() - us(5_000);
         holds.hold(long_ago, us(6_000)).await;
         assert!(long_ago.elapsed() >= us(6_000));
+        holds.conversed(long_ago);
+        assert!(holds.conversations()[0] >= us(6_000) && holds.answers().len() == 11);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ use sim_protocol::{IdScope, InvalidName};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tls::Acceptors;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -200,7 +200,7 @@ impl Instance {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let presented = Arc::new(presented.into_iter().map(Into::into).collect());
-        mqtts::converse(mqtts::Inner { stream, presented }, &self.service).await;
+        mqtts::converse(mqtts::Inner { stream, presented }, clock::instant(), &self.service).await;
     }
 
     /// The core that answers.
@@ -213,9 +213,16 @@ impl Instance {
         self.service.registrar.ledger.snapshot()
     }
 
-    /// How long it held answers on purpose, by its own clock: the first 65,536 times that a fault had it hold one.
-    pub fn holds(&self) -> Vec<Duration> {
-        self.service.holds.took()
+    /// How long the first 65,536 answers took that a fault had it hold, by its own clock: from the request being read to
+    /// the answer being written.
+    pub fn held_answers(&self) -> Vec<Duration> {
+        self.service.holds.answers()
+    }
+
+    /// How long the first 65,536 conversations over MQTT took of whose answers one was held, by its own clock: from the
+    /// connection being accepted to the last answer being written.
+    pub fn held_conversations(&self) -> Vec<Duration> {
+        self.service.holds.conversations()
     }
 
     /// The policies of the service API, the owner's first.
@@ -369,7 +376,7 @@ const OPENING: std::time::Duration = std::time::Duration::from_secs(30);
 /// Accepts TCP, shakes hands in a task per connection, and hands the stream on.
 async fn accept_tls<F, Fut>(listener: TcpListener, acceptors: Acceptors, service: Arc<Service>, serve: F)
 where
-    F: Fn(tls::Stream) -> Fut + Clone + Send + 'static,
+    F: Fn(tls::Stream, Instant) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     loop {
@@ -379,13 +386,14 @@ where
             continue;
         };
         service.registrar.ledger.connections.add();
+        let accepted = clock::instant();
         let (acceptors, served, serve) = (acceptors.clone(), service.clone(), serve.clone());
         service.owner.spawn(async move {
             // Answers are small and someone waits for each of them.
             let _ = stream.set_nodelay(true);
             // Boxed: the handshake's state is large, and gone once the connection serves.
             if let Some(stream) = Box::pin(shake_hands(stream, &acceptors, &served)).await {
-                Box::pin(serve(stream)).await;
+                Box::pin(serve(stream, accepted)).await;
             }
             served.registrar.ledger.connections_closed.add();
         });

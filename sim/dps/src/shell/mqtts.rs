@@ -25,7 +25,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpListener;
 use tokio_util::codec::{Decoder as _, Encoder as _};
@@ -39,9 +39,9 @@ const MAX_PACKET: usize = MAX_MESSAGE + 1024;
 /// Serves the MQTT port until cancelled.
 pub(crate) async fn accept(listener: TcpListener, acceptors: Acceptors, service: Arc<Service>) {
     let serving = service.clone();
-    let serve = move |stream: tls::Stream| {
+    let serve = move |stream: tls::Stream, accepted| {
         let service = serving.clone();
-        async move { converse(stream, &service).await }
+        async move { converse(stream, accepted, &service).await }
     };
     accept_tls(listener, acceptors, service, serve).await;
 }
@@ -83,9 +83,9 @@ impl From<CodecError> for End {
     }
 }
 
-/// Speaks with one device over any stream, until either side ends it.
-pub(crate) async fn converse<S: Peer>(stream: S, service: &Arc<Service>) {
-    let mut wire = Wire::new(stream);
+/// Speaks with one device over any stream, whose connection was accepted then, until either side ends it.
+pub(crate) async fn converse<S: Peer>(stream: S, accepted: Instant, service: &Arc<Service>) {
+    let mut wire = Wire::new(stream, accepted);
     let ended = match Box::pin(wire.open(service)).await {
         Ok(session) => session.serve(&mut wire, service).await,
         Err(end) => Err(end),
@@ -169,15 +169,17 @@ fn names_another_version(packet: &[u8]) -> bool {
 
 struct Wire<S> {
     stream: S,
+    accepted: Instant,
     codec: Codec,
     incoming: BytesMut,
     outgoing: BytesMut,
 }
 
 impl<S: Peer> Wire<S> {
-    fn new(stream: S) -> Self {
+    fn new(stream: S, accepted: Instant) -> Self {
         Wire {
             stream,
+            accepted,
             codec: Codec { max_incoming_size: MAX_PACKET, max_outgoing_size: MAX_PACKET },
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
@@ -307,6 +309,8 @@ struct Session {
     subscribed: Option<QoS>,
     patience: Option<Duration>,
     next_packet_id: u16,
+    /// An answer was held.
+    held: bool,
 }
 
 impl Session {
@@ -333,6 +337,7 @@ impl Session {
             subscribed: None,
             patience: (!keep_alive.is_zero()).then_some(keep_alive * 3 / 2),
             next_packet_id: 1,
+            held: false,
         })
     }
 
@@ -414,17 +419,31 @@ impl Session {
         };
         let question = operation_id.as_deref().map_or(Question::Register(&publish.payload), Question::Status);
         let answer = service.answer(&self.caller(wire.stream.presented()), question, Over::Mqtt).await?;
-        let Answer { reply, lost_puback, duplicate, reordered } = answer;
+        let Answer { mut reply, malformed, held_since, lost_puback, duplicate, reordered } = answer;
         let puback = (publish.qos == QoS::AtLeastOnce && !lost_puback).then(|| PubAck::new(publish.pkid));
         let answers = if self.granted().is_none() { 0 } else { 1 + usize::from(duplicate) };
         // PUBACK comes before the answer: one official client fails on any other order.
         let (before, after) = if reordered { (None, puback) } else { (puback, None) };
         before.map_or(Ok(()), |ack| wire.put(Packet::PubAck(ack)))?;
         let topic = ResponseTopic { status: reply.status, rid, retry_after: reply.retry_after }.topic();
-        for (topic, body) in repeat_n((topic, Bytes::from(reply.body)), answers) {
+        let body = Bytes::from(std::mem::take(&mut reply.body));
+        for (topic, body) in repeat_n((topic, body), answers) {
             self.send(wire, topic, body)?;
         }
-        after.map_or(Ok(()), |ack| wire.put(Packet::PubAck(ack)))
+        // Before it is flushed: whoever has read it finds it counted.
+        if answers > 0 {
+            service.registrar.sent(&self.caller(wire.stream.presented()), &reply, !malformed);
+        }
+        after.map_or(Ok(()), |ack| wire.put(Packet::PubAck(ack)))?;
+        self.held |= held_since.is_some();
+        if self.held {
+            wire.flush().await?;
+            held_since.inspect(|&since| service.holds.answered(since));
+            if reply.status == 200 {
+                service.holds.conversed(wire.accepted);
+            }
+        }
+        Ok(())
     }
 
     /// At which QoS answers are sent, if they are.

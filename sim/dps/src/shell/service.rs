@@ -16,6 +16,7 @@ use crate::trace::Asked;
 use sim_protocol::errors;
 use sim_protocol::faults::FaultPoint;
 use std::sync::Arc;
+use std::time::Instant;
 use time::OffsetDateTime;
 
 /// An instance with everything it answers from.
@@ -63,13 +64,18 @@ impl Question<'_> {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) reply: Reply,
+    /// Nobody can read it.
+    pub(crate) malformed: bool,
+    /// When it was asked for, if it was held: whoever sends it has [`Holds::answered`] note how long that took.
+    pub(crate) held_since: Option<Instant>,
     pub(crate) lost_puback: bool,
     pub(crate) duplicate: bool,
     pub(crate) reordered: bool,
 }
 
 impl Service {
-    /// Answers a device, once what its question changed is kept; or says how its connection is to end.
+    /// Answers a device, once what its question changed is kept; or says how its connection is to end. Whoever sends the
+    /// answer has [`Registrar::sent`] count it.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         caller: &Caller<'_>,
@@ -77,6 +83,7 @@ impl Service {
         over: Over,
     ) -> Result<Answer, Cut> {
         let (point, answer_point, asked) = question.points();
+        let since = self.registrar.faults.active().then(clock::instant);
         let before = self.undergo(point, caller.registration_id, asked, over).await?;
         let now = clock::now();
         let mut reply = match question {
@@ -95,14 +102,15 @@ impl Service {
         if after.is_err() || before.malformed {
             self.registrar.ledger.lost_answers.add();
         }
-        after?;
+        let held = !before.wait.is_zero() || !after?.wait.is_zero();
         if before.malformed {
             // Half a body: neither a character nor a value ends where it does.
             let half = reply.body.len() / 2;
             reply.body.truncate((0..=half).rev().find(|&at| reply.body.is_char_boundary(at)).unwrap_or(0));
         }
-        let Effects { lost_puback, duplicate, reordered, .. } = before;
-        Ok(Answer { reply, lost_puback, duplicate, reordered })
+        let Effects { malformed, lost_puback, duplicate, reordered, .. } = before;
+        let held_since = since.filter(|_| held);
+        Ok(Answer { reply, malformed, held_since, lost_puback, duplicate, reordered })
     }
 
     /// Whether an answer may have to wait for a fault or for the disk, and those before it had better leave first.
@@ -131,11 +139,16 @@ impl Service {
         if !effects.applied.is_empty() {
             registrar.ledger.faults.add();
         }
+        let is_request = matches!(point, FaultPoint::Register | FaultPoint::Poll);
         if !effects.wait.is_zero() {
             self.holds.hold(since, effects.wait).await;
+            // What an answer takes is noted when it is sent.
+            if !is_request && !matches!(point, FaultPoint::RegisterAnswer | FaultPoint::PollAnswer) {
+                self.holds.answered(since);
+            }
         }
         // A request that is answered tells its own faults.
-        let silent = !matches!(point, FaultPoint::Register | FaultPoint::Poll) || effects.cut.is_some();
+        let silent = !is_request || effects.cut.is_some();
         if silent {
             registrar.trace_fault(registration_id, asked, &effects, clock::now());
         }
@@ -154,6 +167,7 @@ impl Service {
         }
         if !effects.wait.is_zero() {
             self.holds.hold(since, effects.wait).await;
+            self.holds.answered(since);
         }
         effects.cut.map_or(Ok(effects), Err)
     }

@@ -67,7 +67,11 @@ async fn status(
 
 async fn answer(app: &App, peer: &Peer, caller: &Caller<'_>, question: Question<'_>) -> Response {
     match app.service.answer(caller, question, Over::Https).await {
-        Ok(answer) => reply(answer.reply),
+        Ok(answer) => {
+            app.service.registrar.sent(caller, &answer.reply, !answer.malformed);
+            answer.held_since.inspect(|&since| app.service.holds.answered(since));
+            reply(answer.reply)
+        }
         Err(cut) => {
             if cut == Cut::Drop {
                 peer.hang_up.cancel();

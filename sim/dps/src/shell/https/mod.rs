@@ -20,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
 use sim_protocol::ServiceError;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,8 @@ pub(crate) struct App {
 pub(crate) struct Peer {
     /// The chain it presented, leaf first; empty when it presented none.
     pub(crate) presented: Arc<Vec<CertificateDer<'static>>>,
+    /// When its connection was accepted.
+    pub(crate) accepted: Instant,
     /// Ends the connection without an answer.
     pub(crate) hang_up: CancellationToken,
 }
@@ -56,9 +59,9 @@ pub(crate) async fn accept(listener: TcpListener, acceptors: Acceptors, service:
         .layer(from_fn_with_state(app.clone(), dress))
         .with_state(app);
     let serving = service.clone();
-    let serve = move |stream: tls::Stream| {
+    let serve = move |stream: tls::Stream, accepted| {
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-        let peer = Peer { presented: Arc::new(presented), hang_up: CancellationToken::new() };
+        let peer = Peer { presented: Arc::new(presented), accepted, hang_up: CancellationToken::new() };
         let socket = websocket::Gate { peer: peer.clone(), service: serving.clone() };
         let hang_up = peer.hang_up.clone();
         let router =

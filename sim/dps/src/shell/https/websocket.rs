@@ -52,7 +52,7 @@ pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
             let stream = mqtts::Inner { stream: bytes_of(socket), presented: gate.peer.presented };
-            mqtts::converse(stream, &gate.service).await;
+            mqtts::converse(stream, gate.peer.accepted, &gate.service).await;
         }
     });
     let headers = [
