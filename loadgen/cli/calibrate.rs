@@ -63,7 +63,8 @@ Examples:
 Plays the engine against embedded mocks that hold the answer to a registration
 for a known time (5, 50 and 500 ms, and 5 or 50 ms mixed), or stall for 2 s, and
 compares what the records say with what the mock measured by a clock of its own:
-the time of the phase `register`, the service time, and both clocks of the stall.
+the time of the phase `register`, of 500 ms also the service time, and both clocks
+of the stall. Runs that something else disturbs are played again.
 All of it five times; of each percentile the round in the middle counts.
 Keep the machine idle meanwhile. Ends with 0 if all is read back within 1 %,
 else with 98.")]
