@@ -669,6 +669,11 @@ async fn happen(run: &Run, scene: &Scene, start: Instant, show: &Show<'_>) -> Ve
     done.into_iter().map(told).collect()
 }
 
+/// What gates hold to, after so much time.
+fn so_far<'a>(run: &'a Run, collector: &'a Collector, elapsed: Duration) -> gates::Running<'a> {
+    gates::Running { recorder: &collector.total, planned: run.count, wall: elapsed, scenario: &run.scenario }
+}
+
 /// A run as it is watched.
 struct Watch<'a> {
     run: &'a Run,
@@ -685,11 +690,13 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(run: &'a Run, start: Instant, workers: usize) -> Self {
+        let collector = Collector::new(start, workers);
         Watch {
             run,
             start,
-            collector: Collector::new(start, workers),
-            gates: Vec::new(),
+            // Before anything is measured too: who watches sees the same gates at every moment.
+            gates: gates::results(&run.scenario.gates, &so_far(run, &collector, Duration::ZERO)),
+            collector,
             ended: Ended::Completed,
             aborted_by: None,
             give_up: None,
@@ -717,13 +724,7 @@ impl<'a> Watch<'a> {
         // What some workers have not handed over yet would look like something that did not happen.
         let Some(second) = complete.filter(|_| !all.is_empty()) else { return };
         let elapsed = Duration::from_secs(second + 1);
-        let measured = gates::Running {
-            recorder: &self.collector.total,
-            planned: self.run.count,
-            wall: elapsed,
-            scenario: &self.run.scenario,
-        };
-        self.gates = gates::results(all, &measured);
+        self.gates = gates::results(all, &so_far(self.run, &self.collector, elapsed));
         let failed = gates::to_abort(all, &self.gates, elapsed);
         if let Some(failed) =
             failed.filter(|_| self.aborted_by.is_none() && !self.run.stop.drain.is_cancelled())
