@@ -7,10 +7,15 @@
 //! measured in the same command with answers that are held for a moment: the floor. The known time is what the mock
 //! measured, and the floor; what the record says has to be that within 1 %.
 //!
-//! All of it is played several times, and of the rounds of a percentile the one counts that is in the middle, by how far known
-//! and read are apart. A run in which arrivals started late was disturbed by something else that the machine did, and is
-//! played again.
+//! All of it is played many times, and of the rounds of a percentile the one counts that is in the middle, by how far known
+//! and read are apart: many short rounds, since what else a machine does comes in bursts. Processors are kept awake
+//! meanwhile, and the program goes before others where it may. A run in which arrivals started late was disturbed by something else that the machine did, and is played
+//! again.
 
+mod calm;
+
+use self::calm::Awake;
+use super::cores;
 use super::live::Live;
 use super::output::Output;
 use super::run::{Access, Script, Show, conduct, nobody};
@@ -28,15 +33,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const SCHEMA: &str = "rollcall.calibration/1";
 /// Arrivals per second.
 const RATE: u64 = 100;
-/// Devices of a case.
-const DEVICES: u64 = 500;
-/// Devices where little time is looked for, of which a disturbed one is a larger part.
-const MANY: u64 = 1_000;
-/// How often everything is played.
-const ROUNDS: usize = 5;
+/// Devices of a case in a round: two seconds, of which the machine leaves some alone even where it is shared.
+const DEVICES: u64 = 200;
+/// How often the cases of known latency are played.
+const ROUNDS: Rounds = Rounds { held: 15, stalled: 5 };
+/// As above, for those in a hurry.
+const QUICK: Rounds = Rounds { held: 5, stalled: 1 };
 /// How long the mock stalls, in seconds.
 const STALL: f64 = 2.0;
-/// Devices of the stall: its queue is worked off before the end, and is less than half of them. The fewer, the less depends
+/// Devices of the stall, and beside it: its queue is worked off before the end, and is less than half of them. The fewer, the less depends
 /// on how fast the queue is worked off.
 const STALLED: u64 = 560;
 /// For how long answers are held to measure the floor: a processor that has nothing to do meanwhile takes time to wake.
@@ -49,7 +54,7 @@ const SHORT: f64 = 0.1;
 /// Where one arrival in a hundred started later than this, in seconds, the machine was busy with something else.
 const LATE: f64 = 0.001;
 /// How many disturbed runs are played again, of all of them.
-const AGAIN: usize = 40;
+const AGAIN: usize = 100;
 /// The percentiles that are compared.
 const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 
@@ -65,11 +70,12 @@ for a known time (5, 50 and 500 ms, and 5 or 50 ms mixed), or stall for 2 s, and
 compares what the records say with what the mock measured by a clock of its own:
 the time of the phase `register`, of 500 ms also the service time, and both clocks
 of the stall. Runs that something else disturbs are played again.
-All of it five times; of each percentile the round in the middle counts.
-Keep the machine idle meanwhile. Ends with 0 if all is read back within 1 %,
-else with 98.")]
+Fifteen rounds, and five of the stall; of each percentile the one in the middle
+counts. Meanwhile processors are kept awake, and everything else waits for the
+program where it may ask for that (real-time priority: root, or the limit rtprio).
+Keep the machine idle. Ends with 0 if all is read back within 1 %, else with 98.")]
 pub struct CalibrateArgs {
-    /// Once instead of five times: a minute instead of five
+    /// A third of the rounds, and the stall once: a minute and a half instead of five
     #[arg(long)]
     pub quick: bool,
     /// Keep the record of each case in a directory of its own here
@@ -78,6 +84,11 @@ pub struct CalibrateArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Prepares the calling thread: to be called before any other is started, since they inherit what it does.
+pub fn prepare() {
+    calm::go_first();
 }
 
 /// Calibrates.
@@ -91,12 +102,20 @@ pub async fn run(args: CalibrateArgs, output: Output) -> Result<Exit, Failure> {
         .map_err(|error| Failure::unexpected(format!("cannot make a directory for records: {error}")))?;
     let out = args.out.as_deref().unwrap_or(temporary.path());
     let player = Player { out, output, disturbed: AtomicUsize::new(0) };
-    let mut rounds = Vec::new();
-    for round in 1..=if args.quick { 1 } else { ROUNDS } {
-        rounds.push(Runs::play(round, &player).await?);
+    let rounds = if args.quick { QUICK } else { ROUNDS };
+    let awake = Awake::keep(cores());
+    let (mut held, mut stalled) = (Vec::new(), Vec::new());
+    for round in 1..=rounds.held {
+        held.push(Held::play(round, &player).await?);
+        if round <= rounds.stalled {
+            stalled.push(Stalled::play(round, &player).await?);
+        }
     }
-    let disturbed = player.disturbed.load(Ordering::Relaxed);
-    let calibration = Calibration::of(&rounds, disturbed)?;
+    drop(awake);
+    let calibration = Calibration {
+        real_time: calm::goes_first(),
+        ..Calibration::of(&held, &stalled, player.disturbed.load(Ordering::Relaxed))?
+    };
     for line in calibration.lines() {
         output.line(line);
     }
@@ -121,71 +140,94 @@ const CASES: [Case; 4] = [
     Case { name: "5 or 50 ms", delay: "bimodal 5ms, 50ms, 20%", least: 0.005 },
 ];
 
-/// The records of one round.
-struct Runs {
-    /// With answers held for a moment.
-    floor: Record,
-    /// With nothing held.
-    plain: Record,
-    /// With nothing held, one device after the other.
-    back_to_back: Record,
-    /// In the order of [`CASES`].
-    cases: Vec<Record>,
-    stall: Record,
+/// How often what is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Rounds {
+    /// The cases of known latency.
+    held: usize,
+    /// The stall, which a disturbance is small beside. No more than of the others.
+    stalled: usize,
 }
 
-impl Runs {
+/// The records of one round of known latencies.
+struct Held {
+    /// With answers held for a moment.
+    floor: Record,
+    /// In the order of [`CASES`].
+    cases: Vec<Record>,
+}
+
+impl Held {
     async fn play(round: usize, player: &Player<'_>) -> Result<Self, Failure> {
-        let (spaced, one_by_one) = (open(MANY), "[load.closed]\nin_flight = 1\n");
-        let record = async |name: &str, devices, fault: String, load: &str| {
-            player.record(&format!("{name}, round {round}"), devices, &fault, load).await
+        let record = async |name: &str, delay: &str| {
+            player.record(&format!("{name}, round {round}"), DEVICES, &latency(delay), &open(DEVICES)).await
         };
-        let plain = record("plain", DEVICES, String::new(), &spaced).await?;
-        let back_to_back = record("back to back", DEVICES, String::new(), one_by_one).await?;
-        let floor = record("floor", MANY, latency(MOMENT), &spaced).await?;
+        let floor = record("floor", MOMENT).await?;
         let mut cases = Vec::new();
-        for Case { name, delay, least } in &CASES {
-            let devices = if *least < SHORT { MANY } else { DEVICES };
-            cases.push(record(name, devices, latency(delay), &spaced).await?);
+        for Case { name, delay, .. } in &CASES {
+            cases.push(record(name, delay).await?);
         }
-        let stall = record("stall", STALLED, stall(), &open(1)).await?;
-        Ok(Runs { floor, plain, back_to_back, cases, stall })
+        Ok(Held { floor, cases })
     }
 
     /// What is wrong with the runs themselves.
     fn problems(&self) -> impl Iterator<Item = String> {
-        let named = [("floor", &self.floor), ("plain", &self.plain), ("back to back", &self.back_to_back)];
         let cases = CASES.iter().map(|case| case.name).zip(&self.cases);
-        named.into_iter().chain(cases).chain([("stall", &self.stall)]).filter_map(problem)
+        [("floor", &self.floor)].into_iter().chain(cases).filter_map(problem)
+    }
+}
+
+/// The records of one stall.
+struct Stalled {
+    /// With nothing held.
+    plain: Record,
+    stall: Record,
+}
+
+impl Stalled {
+    async fn play(round: usize, player: &Player<'_>) -> Result<Self, Failure> {
+        let record = async |name: &str, fault: &str, slots| {
+            player.record(&format!("{name}, round {round}"), STALLED, fault, &open(slots)).await
+        };
+        let plain = record("plain", "", STALLED).await?;
+        Ok(Stalled { plain, stall: record("stall", &stall(), 1).await? })
+    }
+
+    /// What is wrong with the runs themselves.
+    fn problems(&self) -> impl Iterator<Item = String> {
+        [("plain", &self.plain), ("stall", &self.stall)].into_iter().filter_map(problem)
     }
 }
 
 /// Puts what was read back in one round beside what is known.
-fn compare(runs: &Runs, floor: &Floor) -> Result<Vec<Row>, Failure> {
+fn held_rows(held: &Held, floor: Floor) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
-    for (case, record) in CASES.iter().zip(&runs.cases) {
+    for (case, record) in CASES.iter().zip(&held.cases) {
         let (register, service) = both_sides(record)?;
         rows.extend(rows_of(case, "register", floor.register, &register));
         if case.least >= SHORT {
             rows.extend(rows_of(case, "service", floor.service, &service));
         }
     }
-    rows.extend(stall_rows(&runs.stall, floor)?);
     Ok(rows)
 }
 
 /// With one slot, devices that come during the stall wait for it: all but the one that holds it feel the stall in their
 /// response time alone.
-fn stall_rows(stall: &Record, floor: &Floor) -> Result<Vec<Row>, Failure> {
-    let (service, response) =
-        (histogram(&stall.clocks.service_time)?, histogram(&stall.clocks.response_time)?);
-    let held = at(&histogram(mocks(stall.held_answers.as_ref())?)?, 1.0);
-    let cycle = drained(&response, held).unwrap_or(floor.cycle);
-    let expected = queued(stall.planned, floor, held, cycle);
+fn stall_rows(stalled: &Stalled) -> Result<Vec<Row>, Failure> {
+    let both = |record: &Record| -> Result<_, Failure> {
+        Ok((histogram(&record.clocks.service_time)?, histogram(&record.clocks.response_time)?))
+    };
+    let ((plain_service, plain_response), (service, response)) =
+        (both(&stalled.plain)?, both(&stalled.stall)?);
+    let held = at(&histogram(mocks(stalled.stall.held_answers.as_ref())?)?, 1.0);
+    // Where nobody waited the stall does not show, and no speed of a queue makes up for that.
+    let cycle = drained(&response, held).unwrap_or_default();
+    let expected = queued(stalled.stall.planned, &plain_response, held, cycle);
     let row = |(percentile, quantile): (&'static str, f64)| {
-        let (own, waited) = (at(&floor.plain_service, quantile), rank(&expected, quantile));
+        let (own, waited) = (at(&plain_service, quantile), rank(&expected, quantile));
         let in_service = Times { floor: own, known: own, read: at(&service, quantile) };
-        let floor = at(&floor.plain_response, quantile);
+        let floor = at(&plain_response, quantile);
         let in_response = Times { floor, known: waited, read: at(&response, quantile) };
         // Devices that met no queue took what the floor takes, whose spread is no matter of the stall.
         let rule = if waited < STALL * 0.1 { Rule::OfStall } else { Rule::OfKnown };
@@ -341,30 +383,20 @@ fn at(times: &Histogram<u64>, quantile: f64) -> f64 {
     times.value_at_quantile(quantile).min(times.max()) as f64 / 1e9
 }
 
-/// What is known from runs without a latency, in seconds.
+/// What lies between the two sides' clocks, in seconds.
+#[derive(Clone, Copy, Debug)]
 struct Floor {
-    /// What lies between the two sides' clocks.
     register: f64,
-    /// As above.
     service: f64,
-    /// With nothing held.
-    plain_service: Histogram<u64>,
-    /// With nothing held.
-    plain_response: Histogram<u64>,
-    /// From one device's start to the next one's, when each starts as soon as the one before has ended.
-    cycle: f64,
 }
 
 impl Floor {
-    fn of(runs: &Runs) -> Result<Self, Failure> {
-        let (register, service) = both_sides(&runs.floor)?;
-        let plain = &runs.plain.clocks;
+    /// The one in the middle of all rounds, each by itself.
+    fn of(rounds: &[Held]) -> Result<Self, Failure> {
+        let sides = rounds.iter().map(|held| both_sides(&held.floor)).collect::<Result<Vec<_>, _>>()?;
         Ok(Floor {
-            register: register.apart(),
-            service: service.apart(),
-            plain_service: histogram(&plain.service_time)?,
-            plain_response: histogram(&plain.response_time)?,
-            cycle: runs.back_to_back.wall_seconds / runs.back_to_back.planned.max(1) as f64,
+            register: median(sides.iter().map(|(register, _)| register.apart())),
+            service: median(sides.iter().map(|(_, service)| service.apart())),
         })
     }
 }
@@ -387,8 +419,8 @@ fn drained(response: &Histogram<u64>, held: f64) -> Option<f64> {
 
 /// The response times of a run with one slot and one stall, in order: what a queue of one server comes to. Devices are due
 /// at fixed times, the one that is held for so long ends with the stall, and those behind it start one after the other, a
-/// cycle apart; whoever finds the slot free needs what the floor's devices need.
-fn queued(devices: u64, floor: &Floor, held: f64, cycle: f64) -> Vec<f64> {
+/// cycle apart; whoever finds the slot free needs what devices need where nothing is held.
+fn queued(devices: u64, plain: &Histogram<u64>, held: f64, cycle: f64) -> Vec<f64> {
     let spacing = 1.0 / RATE as f64;
     let first = devices / 3;
     let due = |device: u64| device as f64 * spacing;
@@ -403,7 +435,7 @@ fn queued(devices: u64, floor: &Floor, held: f64, cycle: f64) -> Vec<f64> {
             waited.push(free - due(device));
         }
     }
-    let own = (0..at_once).map(|n| at(&floor.plain_response, (n as f64 + 0.5) / at_once as f64));
+    let own = (0..at_once).map(|n| at(plain, (n as f64 + 0.5) / at_once as f64));
     let mut all: Vec<f64> = waited.into_iter().chain(own).collect();
     all.sort_by(f64::total_cmp);
     all
@@ -509,32 +541,36 @@ struct Calibration {
     passed: bool,
     /// Of each percentile the round in the middle.
     rows: Vec<Row>,
-    rounds: usize,
+    rounds: Rounds,
     /// How many runs were played again because the machine was busy with something else.
     disturbed: usize,
+    /// Whether everything else had to wait for it.
+    real_time: bool,
     /// What is wrong with the runs themselves.
     problems: Vec<String>,
 }
 
 impl Calibration {
-    fn of(rounds: &[Runs], disturbed: usize) -> Result<Self, Failure> {
-        let mut floors = rounds.iter().map(Floor::of).collect::<Result<Vec<_>, _>>()?;
-        let register = median(floors.iter().map(|floor| floor.register));
-        let service = median(floors.iter().map(|floor| floor.service));
-        for floor in &mut floors {
-            (floor.register, floor.service) = (register, service);
-        }
-        let rows = rounds.iter().zip(&floors).map(|(runs, floor)| compare(runs, floor));
-        let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::judge(&rows, disturbed, rounds.iter().flat_map(Runs::problems).collect()))
+    fn of(held: &[Held], stalled: &[Stalled], disturbed: usize) -> Result<Self, Failure> {
+        let floor = Floor::of(held)?;
+        let of_held = held.iter().map(|held| held_rows(held, floor)).collect::<Result<Vec<_>, _>>()?;
+        let of_stall = stalled.iter().map(stall_rows).collect::<Result<Vec<_>, _>>()?;
+        let problems = held.iter().flat_map(Held::problems).chain(stalled.iter().flat_map(Stalled::problems));
+        Ok(Self::judge(&of_held, &of_stall, disturbed, problems.collect()))
     }
 
-    fn judge(rounds: &[Vec<Row>], disturbed: usize, problems: Vec<String>) -> Self {
-        let count = rounds.first().map_or(0, Vec::len);
-        let rows: Vec<Row> = (0..count).filter_map(|index| middle(rounds, index)).collect();
+    fn judge(held: &[Vec<Row>], stalled: &[Vec<Row>], disturbed: usize, problems: Vec<String>) -> Self {
+        let rows: Vec<Row> = middles(held).chain(middles(stalled)).collect();
         let passed = problems.is_empty() && !rows.is_empty() && rows.iter().all(|row| row.passed);
-        Calibration { schema: SCHEMA, passed, rows, rounds: rounds.len(), disturbed, problems }
+        let rounds = Rounds { held: held.len(), stalled: stalled.len() };
+        Calibration { schema: SCHEMA, passed, rows, rounds, disturbed, real_time: false, problems }
     }
+}
+
+/// Every percentile, each as it is in the round in the middle.
+fn middles(rounds: &[Vec<Row>]) -> impl Iterator<Item = Row> {
+    let count = rounds.first().map_or(0, Vec::len);
+    (0..count).filter_map(|index| middle(rounds, index))
 }
 
 /// A percentile, as it is in the round in the middle.
@@ -558,13 +594,17 @@ impl Calibration {
             "Floor: what lies between device and mock, measured with answers held for 1 ms.".to_owned(),
         );
         lines.push("Known: that, and what the mock measured by a clock of its own.".to_owned());
-        if self.rounds > 1 {
-            lines.push(format!("Each the one in the middle of {} rounds.", self.rounds));
-        }
+        let Rounds { held, stalled } = self.rounds;
+        lines.push(format!("Each the one in the middle of {held} rounds, of the stall of {stalled}."));
         lines.push("1 % of stall: what must not show is off by so many per cent of its 2 s.".to_owned());
         if self.disturbed > 0 {
             let runs = if self.disturbed == 1 { "run was" } else { "runs were" };
             lines.push(format!("{} {runs} played again: the machine did something else.", self.disturbed));
+        }
+        if !self.real_time {
+            lines.push(
+                "At normal priority: it may not ask for a higher one, so that more disturbs.".to_owned(),
+            );
         }
         lines.extend(self.problems.iter().cloned());
         lines.push(self.verdict());
@@ -595,11 +635,9 @@ mod tests {
         times
     }
 
-    /// Devices that need 1.00 to 1.99 ms, and start 0.1 ms after they are due.
-    fn floor() -> Floor {
-        let (register, service) = (0.000_2, 0.000_3);
-        let (plain_service, plain_response) = (times(1_000_000), times(1_100_000));
-        Floor { register, service, plain_service, plain_response, cycle: 0.001 }
+    /// Response times of devices that need 1.00 to 1.99 ms, and start 0.1 ms after they are due.
+    fn plain() -> Histogram<u64> {
+        times(1_100_000)
     }
 
     #[test]
@@ -616,7 +654,7 @@ mod tests {
             // What meets both sides is no difference.
             ([(0.09, 0.09), (0.05, 0.05), (0.07, 0.071)], true, 0.05),
         ] {
-            let calibration = Calibration::judge(&rounds.map(read), 0, Vec::new());
+            let calibration = Calibration::judge(&rounds.map(read), &[], 0, Vec::new());
             assert_eq!((calibration.passed, calibration.rows.len()), (passed, 1), "{rounds:?}");
             let row = &calibration.rows[0];
             assert!(is_near(row.read_us / 1e6, counts), "{rounds:?}: {row:?}");
@@ -697,7 +735,7 @@ mod tests {
     #[test]
     fn a_stall_is_charged_to_those_that_came_meanwhile_and_until_the_queue_is_gone() {
         // 2 s hold up 200 devices; at 1 ms each, and with one more every 10 ms, the queue takes 2 s / 9 more.
-        let all = queued(1_000, &floor(), 1.995, 0.001);
+        let all = queued(1_000, &plain(), 1.995, 0.001);
         assert_eq!(all.len(), 1_000);
         let waited = all.iter().filter(|time| **time > 0.003).count();
         assert!((215..=225).contains(&waited), "{waited}");
@@ -714,19 +752,19 @@ mod tests {
     fn how_fast_a_queue_was_worked_off_follows_from_how_many_waited() {
         for cycle in [0.000_5, 0.001_2, 0.003] {
             let mut times = Histogram::<u64>::new(3).expect("a histogram");
-            queued(1_000, &floor(), 1.995, cycle)
+            queued(1_000, &plain(), 1.995, cycle)
                 .iter()
                 .for_each(|time| times.record((time * 1e9) as u64).expect("in range"));
             let found = drained(&times, 1.995).expect("some waited");
             assert!((found - cycle).abs() < 0.000_1, "{found} for {cycle}");
         }
-        assert_eq!(drained(&floor().plain_response, 1.995), None);
+        assert_eq!(drained(&plain(), 1.995), None);
     }
 
     #[test]
     fn a_stall_does_not_reach_the_median_and_reaches_the_other_percentiles() {
         for cycle in [0.000_5, 0.001, 0.002_5] {
-            let all = queued(STALLED, &floor(), 1.995, cycle);
+            let all = queued(STALLED, &plain(), 1.995, cycle);
             assert!(rank(&all, 0.5) < 0.003 && rank(&all, 0.9) > 1.0, "{cycle} s");
         }
     }
@@ -756,7 +794,7 @@ mod tests {
             row(Times { floor: 0.001, known: 0.002, read: 2.5 }, Rule::OfStall),
         ];
         assert_eq!(rows.iter().map(|row| row.passed).collect::<Vec<_>>(), [false, false]);
-        let printed = Calibration::judge(&[rows.clone(), rows], 1, Vec::new()).lines().join("\n");
+        let printed = Calibration::judge(&[rows], &[], 1, Vec::new()).lines().join("\n");
         let longest = printed.lines().map(|line| line.chars().count()).max();
         assert!(longest <= Some(80), "{printed}");
     }
@@ -765,9 +803,9 @@ mod tests {
     fn a_run_that_is_not_good_itself_calibrates_nothing() {
         let times = Times { floor: 0.001, known: 0.05, read: 0.05 };
         let rows = || vec![Row::of("50 ms", "service", "p50", times, Rule::OfKnown)];
-        assert!(Calibration::judge(&[rows()], 0, Vec::new()).passed);
-        assert!(!Calibration::judge(&[rows()], 0, vec!["wrong".to_owned()]).passed);
-        assert!(!Calibration::judge(&[], 0, Vec::new()).passed);
+        assert!(Calibration::judge(&[rows()], &[], 0, Vec::new()).passed);
+        assert!(!Calibration::judge(&[rows()], &[], 0, vec!["wrong".to_owned()]).passed);
+        assert!(!Calibration::judge(&[], &[], 0, Vec::new()).passed);
         let good = || Record {
             planned: 3,
             outcomes: reports::Outcomes { assigned: 3, ..reports::Outcomes::default() },
@@ -790,7 +828,7 @@ mod tests {
         let floor = scenario("floor, round 1", 300, &latency(MOMENT), &spaced);
         let mut texts = vec![scenario("stall", STALLED, &stall(), &open(1)), floor];
         texts.extend(CASES.iter().map(|case| scenario(case.name, 300, &latency(case.delay), &spaced)));
-        texts.push(scenario("back to back", 300, "", "[load.closed]\nin_flight = 1\n"));
+        texts.push(scenario("plain", 300, "", &spaced));
         for text in texts {
             let parsed = scenarios::Scenario::parse("case.toml", &text, &[]);
             assert!(parsed.is_ok(), "{text}\n{parsed:?}");

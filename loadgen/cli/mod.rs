@@ -126,6 +126,9 @@ pub enum Command {
 /// Does what the command line asks, says why if that fails, and returns how the program is to end.
 pub fn run(cli: Cli) -> Exit {
     let output = Output { json: false, quiet: cli.quiet };
+    if matches!(cli.command, Command::Calibrate(_)) {
+        calibrate::prepare();
+    }
     let ended = runtime().and_then(|runtime| {
         let ended = runtime.block_on(async {
             let _handled = survive_file_size_limit();
