@@ -626,11 +626,12 @@ impl<'a> Worker<'a> {
                 journal.flush();
             }
         }
-        self.offer(now);
         let second = now.saturating_duration_since(self.start).as_secs();
         if second <= self.second {
-            return;
+            return self.offer(now);
         }
+        // Arrivals of the second that begins belong to the next delta, or would look as if they waited.
+        self.offer(self.start + Duration::from_secs(second) - Duration::from_nanos(1));
         self.recorder.stay(self.start + Duration::from_secs(self.second), self.held.len() as u64);
         self.count_retries();
         if let Ok(room) = self.out.try_reserve() {
