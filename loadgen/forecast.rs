@@ -7,6 +7,7 @@ use crate::plan::ShardOf;
 use scenarios::{Goal, Scenario, Schedule, Target};
 use serde::Serialize;
 use sim_dps::Limits;
+use sim_protocol::delay::Delay;
 use std::time::Duration;
 
 /// Source ports of one address to one destination: 32768 to 60999, the default range on Linux.
@@ -67,6 +68,9 @@ pub struct Forecast {
     pub turn_seconds: Option<f64>,
     /// The most polls of one device in 10 seconds, where the scenario says how long it is to wait between two.
     pub polls_per_10s: Option<u64>,
+    /// Whether devices are kept waiting for their assignment and not told how long: those whose flavour has no pause of its
+    /// own poll as fast as they can.
+    pub polls_without_pause: bool,
 }
 
 /// Arrivals per second.
@@ -183,6 +187,7 @@ impl Forecast {
             quota: quota(scenario, schedule),
             turn_seconds: turn(schedule, fleet).map(|turn| turn.as_secs_f64()),
             polls_per_10s: polls(scenario),
+            polls_without_pause: polls_without_pause(scenario),
         }
     }
 }
@@ -317,6 +322,12 @@ fn polls(scenario: &Scenario) -> Option<u64> {
         Target::Mock(mock) => sim_dps::quota::POLL_WINDOW.as_secs().checked_div(mock.retry_after.as_secs()),
         Target::Service(_) => None,
     }
+}
+
+/// See [`Forecast::polls_without_pause`].
+pub fn polls_without_pause(scenario: &Scenario) -> bool {
+    let Target::Mock(mock) = &scenario.target else { return false };
+    mock.retry_after.is_zero() && mock.assign_delay != Delay::Fixed(Duration::ZERO)
 }
 
 #[cfg(test)]
@@ -464,6 +475,19 @@ pub(crate) mod tests {
         for (wait, polls) in [("0s", None), ("1s", Some(10)), ("3s", Some(3)), ("20s", Some(0))] {
             let target = format!("[target.mock]\ngroup = \"g\"\nretry_after = \"{wait}\"\n{CLOSED}");
             assert_eq!(forecast(10, &target).polls_per_10s, polls, "{wait}");
+        }
+    }
+
+    #[test]
+    fn devices_poll_without_a_pause_where_they_are_kept_waiting_and_not_told_how_long() {
+        for (mock, without) in [
+            ("", false),
+            ("assign_delay = \"1s\"\n", true),
+            ("assign_delay = \"1s\"\nretry_after = \"1s\"\n", false),
+            ("assign_delay = \"bimodal 1ms, 900ms, 5%\"\n", true),
+        ] {
+            let target = format!("[target.mock]\ngroup = \"g\"\n{mock}{CLOSED}");
+            assert_eq!(forecast(10, &target).polls_without_pause, without, "{mock}");
         }
     }
 }

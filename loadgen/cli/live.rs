@@ -44,11 +44,13 @@ pub struct Header {
     pub name: String,
     /// When the last arrival is due; unknown where the service's pace decides, or arrivals are replayed.
     pub last_due: Option<Duration>,
+    /// Where its metrics are served.
+    pub metrics: Option<String>,
 }
 
 impl Header {
-    fn of(scenario: &Scenario) -> Self {
-        Header { name: scenario.name.clone(), last_due: last_due(scenario) }
+    fn of(scenario: &Scenario, metrics: Option<String>) -> Self {
+        Header { name: scenario.name.clone(), last_due: last_due(scenario), metrics }
     }
 }
 
@@ -78,8 +80,8 @@ pub enum Live {
 
 impl Live {
     /// The form that was asked for, or else the one that suits where words go.
-    pub fn new(form: Form, output: Output, scenario: &Scenario) -> Self {
-        let header = Header::of(scenario);
+    pub fn new(form: Form, output: Output, scenario: &Scenario, metrics: Option<String>) -> Self {
+        let header = Header::of(scenario, metrics);
         match form {
             Form::View => Self::Terminal(header, view()),
             Form::Auto if output.interactive() => Self::Terminal(header, view()),
@@ -218,7 +220,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn header() -> Header {
-        Header { name: "steady".into(), last_due: Some(Duration::from_secs(60)) }
+        Header { name: "steady".into(), last_due: Some(Duration::from_secs(60)), metrics: None }
     }
 
     pub(crate) fn gate(gate: &str, measured: Option<f64>, passed: bool) -> GateResult {
@@ -350,7 +352,7 @@ pub(crate) mod tests {
             (Form::Lines, loud, "lines"),
             (Form::View, loud, "terminal"),
         ] {
-            let name = match Live::new(form, output, &scenario) {
+            let name = match Live::new(form, output, &scenario, None) {
                 Live::Terminal(..) => "terminal",
                 Live::Lines(..) => "lines",
                 Live::Json(..) => "json",
@@ -369,7 +371,7 @@ pub(crate) mod tests {
             (open("spacing = \"poisson\"\n"), true),
             ("[load.closed]\nin_flight = 1\n".to_owned(), false),
         ] {
-            let header = Header::of(&crate::forecast::tests::scenario(100, &load));
+            let header = Header::of(&crate::forecast::tests::scenario(100, &load), None);
             assert_eq!(header.last_due.map(|due| due.as_secs()), known.then_some(9), "{load}");
         }
     }

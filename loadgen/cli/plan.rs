@@ -4,6 +4,7 @@ mod document;
 mod plot;
 mod text;
 
+pub(super) use text::WITHOUT_PAUSE;
 pub(crate) use text::whole_load;
 
 use super::is_this_machine;

@@ -12,7 +12,7 @@ pub(crate) use script::{Written, shipped, unusable};
 
 use super::figures;
 use super::layers::ValueArgs;
-use super::live::Live;
+use super::live::{Form, Live};
 use super::output::Output;
 use super::plan;
 use super::report::compare::{self, Baseline};
@@ -21,6 +21,7 @@ use super::secret::{Secret, SecretParser};
 use crate::capacity::{self, Search};
 use crate::collector::Glance;
 use crate::exit::{Exit, Failure};
+use crate::forecast;
 use crate::plan::ShardOf;
 use crate::telemetry::Metrics;
 use clap::Args;
@@ -92,7 +93,7 @@ pub struct RunArgs {
     pub over_quota: bool,
     /// How to show progress on standard error
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
-    pub progress: super::live::Form,
+    pub progress: Form,
     /// Serve metrics of the running load for Prometheus on this port of 127.0.0.1; 0 is any free one
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
@@ -156,7 +157,7 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
 /// Plays the scenario.
 pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     // Machines that read progress want nothing else on that stream.
-    let quiet = output.quiet || args.progress == super::live::Form::Json;
+    let quiet = output.quiet || args.progress == Form::Json;
     let output = Output { json: args.json, quiet };
     let script = Script::with_settings(&args.scenario, &args.values, output)?;
     let out =
@@ -173,12 +174,17 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     if !args.find_capacity {
         plan::quota_check(&script.scenario, &schedule, args.live, args.over_quota)?;
     }
+    if forecast::polls_without_pause(&script.scenario) && args.progress != Form::Json {
+        output.warn(format_args!("a device waits for its assignment: {}", plan::WITHOUT_PAUSE));
+    }
     let metrics = match args.metrics_port {
         Some(port) => Some(Metrics::serve(port).await?),
         None => None,
     };
     if let Some(metrics) = &metrics {
-        output.talk(format_args!("Metrics: http://{}/metrics", metrics.addr()));
+        // A port that nobody named has to be told; objects for machines have it in them.
+        let wanted = args.metrics_port == Some(0) && args.progress != Form::Json;
+        Output { quiet: output.quiet && !wanted, ..output }.talk(format_args!("Metrics: {}", metrics.url()));
     }
     #[cfg(feature = "otlp")]
     let otlp = args.otlp_endpoint.as_deref().map(crate::telemetry::Otlp::start).transpose()?;
@@ -194,7 +200,12 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit, Failure> {
     let show = Show {
         output,
         narrate: &|line| output.talk(line),
-        live: Mutex::new(Live::new(args.progress, output, &script.scenario)),
+        live: Mutex::new(Live::new(
+            args.progress,
+            output,
+            &script.scenario,
+            metrics.as_ref().map(Metrics::url),
+        )),
         watchers: &watchers,
     };
     let (record, kept) = if args.find_capacity {
@@ -247,12 +258,22 @@ fn access(args: &RunArgs) -> Result<Access, Failure> {
 
 /// A start that is waited for; one further ahead is a mistake in the date.
 fn within_a_day(at: OffsetDateTime, now: OffsetDateTime) -> Result<OffsetDateTime, Failure> {
-    let ahead = Duration::try_from(at - now).unwrap_or_default();
+    let ahead = still_ahead(at, now)?;
     if ahead <= MOST_AHEAD {
         return Ok(at);
     }
     let fault = format!("will not wait {} for the common start, --start-at {at}", figures::span(ahead));
     Err(Failure::usage(fault).advise("Name a moment within a day, for instance a minute from now."))
+}
+
+/// How far ahead a common start is. It is asked before anything is made, and once everything is.
+fn still_ahead(at: OffsetDateTime, now: OffsetDateTime) -> Result<Duration, Failure> {
+    Duration::try_from(at - now).map_err(|_| {
+        let ago = figures::span((now - at).unsigned_abs());
+        Failure::usage(format!("the common start, --start-at {at}, was {ago} ago")).advise(
+            "Name a moment by which every shard has made its devices, for instance a minute from now.",
+        )
+    })
 }
 
 /// `ours:` how long a common start is waited for.
@@ -492,9 +513,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_start_is_waited_for_a_day_at_most() {
+    fn a_start_is_ahead_and_waited_for_a_day_at_most() {
         let now = OffsetDateTime::UNIX_EPOCH;
-        for (ahead, waits) in [(-60, true), (60, true), (86_400, true), (86_401, false), (100_000_000, false)]
+        for (ahead, waits) in
+            [(-1, false), (0, true), (60, true), (86_400, true), (86_401, false), (100_000_000, false)]
         {
             let started = within_a_day(now + time::Duration::seconds(ahead), now);
             assert_eq!(started.err().map(|failure| failure.exit), (!waits).then_some(Exit::Usage), "{ahead}");

@@ -56,6 +56,11 @@ impl Metrics {
         self.addr
     }
 
+    /// The address of the page.
+    pub fn url(&self) -> String {
+        format!("http://{}/metrics", self.addr)
+    }
+
     /// Shows how it stands.
     pub fn update(&self, glance: &Glance<'_>) {
         self.page.send_replace(Bytes::from(prometheus::render(&Numbers::of(glance))));

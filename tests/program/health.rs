@@ -251,7 +251,7 @@ fn the_metrics_port_tells_how_a_run_goes_while_it_goes() {
 #[test]
 fn progress_as_json_is_an_object_a_second() {
     let world = World::new();
-    let told = watched(&world, "--quiet --progress json").finish().exits(0);
+    let told = watched(&world, "--quiet --progress json --metrics-port 0").finish().exits(0);
     let wall = Record::read(&world, "out").at("/wall_seconds").as_f64().expect("a number");
     let talk = world.read("talk");
     let lines: Vec<Value> = talk
@@ -268,7 +268,11 @@ fn progress_as_json_is_an_object_a_second() {
         let ended: u64 = outcomes.values().filter_map(Value::as_u64).sum();
         assert!(Some(ended) <= line["offered"].as_u64(), "{line}");
         assert!(line["last_second"].is_object() && line["gates"].is_array(), "{line}");
+        // Nobody else could tell the port.
+        assert!(line["metrics"].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:")), "{line}");
     }
+    // There is a slot for everybody: what comes due while a second is handed over is no arrival that waits.
+    assert!(lines.iter().filter(|line| line["waiting"] == 0).count() * 2 > lines.len(), "{talk}");
     let of = |key: &str| lines.iter().filter_map(|line| line[key].as_f64()).collect::<Vec<_>>();
     assert!(of("elapsed_seconds").is_sorted_by(|one, next| one < next), "{talk}");
     assert!(of("offered").is_sorted() && of("finished").is_sorted(), "{talk}");

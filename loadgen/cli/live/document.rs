@@ -18,6 +18,9 @@ pub(super) struct Document<'a> {
     schema: &'static str,
     /// What the run is called.
     name: &'a str,
+    /// Where its metrics are served for Prometheus; absent where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<&'a str>,
     /// Since the start.
     elapsed_seconds: f64,
     /// When the last arrival is due; absent where that is not known.
@@ -86,6 +89,7 @@ pub(super) fn of<'a>(header: &'a Header, glance: &Glance<'a>) -> Document<'a> {
     Document {
         schema: SCHEMA,
         name: &header.name,
+        metrics: header.metrics.as_deref(),
         elapsed_seconds: glance.elapsed.as_secs_f64(),
         last_due_seconds: header.last_due.map(|due| due.as_secs_f64()),
         planned: glance.planned,

@@ -255,7 +255,7 @@ generator  busy 45 %   starved 0 %   late p99 0.20 ms";
         let start = sight.total.start_of_run();
         (sight.total, sight.last) = (Recorder::new(start), Recorder::new(start));
         sight.gates.clear();
-        let drawn = frame(&Header { name: "x".into(), last_due: None }, &sight.glance());
+        let drawn = frame(&Header { name: "x".into(), last_due: None, metrics: None }, &sight.glance());
         assert_eq!(drawn.len(), 7, "{drawn:#?}");
         assert!(drawn[4].contains('-'), "{drawn:#?}");
     }

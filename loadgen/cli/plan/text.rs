@@ -387,11 +387,16 @@ fn quota(scenario: &Scenario, quota: &QuotaUse) -> Vec<String> {
     lines
 }
 
+/// What comes of an `assign_delay` without `retry_after`.
+pub(crate) const WITHOUT_PAUSE: &str = "for as long as `assign_delay` lasts it polls as fast as it can, as target.mock.retry_after is 0s: most of \
+     the load is polls";
+
 fn polls(forecast: &Forecast) -> String {
     let allowed = sim_dps::Limits::documented().polls_per_10s.unwrap_or(u32::MAX);
     let allowed = format!("{allowed} in 10 s are allowed to a device");
     match forecast.polls_per_10s {
         Some(polls) => format!("{allowed}; at the mock's pace it makes at most {polls}"),
+        None if forecast.polls_without_pause => format!("{allowed}; {WITHOUT_PAUSE}"),
         None => allowed,
     }
 }

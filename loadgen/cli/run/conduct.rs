@@ -470,13 +470,7 @@ fn bar(length: u64, show: &Show<'_>) -> ProgressBar {
 /// Waits for the common start of several shards, and tells when the run starts.
 async fn start_moment(at: Option<OffsetDateTime>, show: &Show<'_>) -> Result<OffsetDateTime, Failure> {
     let Some(at) = at else { return Ok(now()) };
-    let left = at - now();
-    let Ok(wait) = Duration::try_from(left) else {
-        let fault = format!("the common start was {:.1} s ago", -left.as_seconds_f64());
-        return Err(Failure::usage(fault).advise(
-            "Name a moment by which every shard has made its devices, for instance a minute from now.",
-        ));
-    };
+    let wait = super::still_ahead(at, now())?;
     show.output.talk(format_args!("Waiting {} for the common start.", span(wait)));
     tokio::time::sleep(wait).await;
     Ok(at)
