@@ -80,6 +80,9 @@ pub(crate) fn verdict(record: &Record) -> &'static str {
 /// What the verdict means for who reads the figures.
 pub(crate) fn worth(record: &Record) -> &'static str {
     match record.verdict.kind {
+        VerdictKind::Good if record.reasons.iter().any(|reason| !reason.expected) => {
+            "The gates are met, and devices fared otherwise than the scenario means; the figures stand."
+        }
         VerdictKind::Good => "Everything went as the scenario said it should; the figures stand.",
         VerdictKind::GateFailed => "The figures stand, and they are not what the scenario asked for.",
         VerdictKind::Invalid => "The sums do not add up: no figure here can be relied on.",
@@ -464,12 +467,12 @@ pub(crate) fn roll_up(record: &Record) -> Table {
     }
 }
 
-/// How long phases took, and attempts as a whole.
+/// How long phases took, and attempts as a whole; no numbers where nobody was measured: 0 ms would be very fast.
 pub(crate) fn times(record: &Record) -> Table {
     let row = |phase: &PhaseStats| {
         let mut row = vec![phase.phase.clone(), grouped(phase.count)];
         let times = [phase.p50_us, phase.p90_us, phase.p99_us, phase.p999_us, phase.max_us];
-        row.extend(times.map(milliseconds));
+        row.extend(times.map(|us| if phase.count > 0 { milliseconds(us) } else { "-".to_owned() }));
         row
     };
     let clocks = [
@@ -521,7 +524,7 @@ fn compared(record: &Record) -> String {
     }
     match record.reconciliation.iter().map(|check| check.unheard).max() {
         None => {
-            "nothing to compare: devices were interrupted, and do not know what they were answered".to_owned()
+            "nothing to compare: attempts were given up, and do not know what they were answered".to_owned()
         }
         Some(0) => "counted independently on both sides".to_owned(),
         Some(unheard) => format!(
@@ -786,6 +789,24 @@ pub(crate) mod tests {
         let found = findings(&record);
         assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["retries", "held"]);
         assert_eq!(found[0].1, "5: 3 throttled, 2 after no answer in time");
+    }
+
+    #[test]
+    fn a_good_run_whose_devices_fared_otherwise_is_not_told_as_if_all_went_well() {
+        let mut record = demo();
+        let all_well = worth(&record);
+        record.reasons[0].expected = false;
+        assert_ne!(worth(&record), all_well);
+        record.verdict.kind = VerdictKind::GateFailed;
+        assert_ne!(worth(&record), all_well);
+    }
+
+    #[test]
+    fn times_that_nobody_took_have_no_numbers() {
+        let record = Record { phases: vec![times_of("tls", 3, 5), PhaseStats::default()], ..demo() };
+        let table = times(&record);
+        assert!(table.rows[0][2..].iter().all(|cell| cell != "-"), "{:?}", table.rows[0]);
+        assert_eq!(table.rows[1][1..], ["0", "-", "-", "-", "-", "-"]);
     }
 
     #[test]

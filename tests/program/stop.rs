@@ -21,6 +21,8 @@ fn an_interrupted_run_drains_and_writes_its_partial_record() {
     let record = Record::read(&world, "out");
     assert_eq!(record.planned(), 5000, "{stopped}");
     assert!((1..5000).contains(&record.assigned()), "{} assigned: {stopped}", record.assigned());
+    // Those that never came have heard nothing, and those in flight were waited for.
+    record.adds_up();
 }
 
 #[test]
