@@ -11,8 +11,9 @@
 //! - Shares have the error of counting.
 //!
 //! Only what a whole attempt took, rates, shares, the roll-up and gates make a regression. The time of a phase, p99.9
-//! and, with one run on a side, a p99 whose p50 and p90 did not move are called slower or faster, and fail nothing: of
-//! dozens of such figures one is always beyond its band.
+//! and, with one run on a side, a p99 that rests on one bad moment (p50 and p90 did not move, and the slow arrivals came
+//! one after the other) are called slower or faster, and fail nothing: of dozens of such figures one is always beyond its
+//! band.
 //!
 //! What cannot be compared is refused ([`CompareFault`]), what a reader has to know first is a warning, and fewer
 //! devices are never better.
@@ -26,7 +27,7 @@ pub(crate) mod told;
 pub use belief::CompareFault;
 pub use told::text as comparison_text;
 
-use crate::record::Record;
+use crate::record::{Record, bucket_start_us};
 use belief::Belief;
 use measures::{Measure, Wanted};
 use noise::Band;
@@ -92,6 +93,9 @@ pub struct Compared {
     pub bounds: [f64; 2],
     /// Whether it is not judged because runs differ by more than the whole of it.
     pub too_noisy: bool,
+    /// Whether it is not judged because a run has too few arrivals for it: p50 needs 30, p90 100, p99 1,000 and p99.9
+    /// 10,000.
+    pub too_few: bool,
     /// What the change comes to.
     pub judgement: Judgement,
 }
@@ -111,7 +115,7 @@ pub enum Judgement {
     /// Within noise.
     #[default]
     Same,
-    /// Shown, and not judged: it says what was asked for, not how the service did, or is too noisy.
+    /// Shown, and not judged: it says what was asked for, not how the service did, is too noisy, or of too few arrivals.
     Shown,
 }
 
@@ -141,7 +145,7 @@ pub fn compare(
     let belief = Belief::of(sides, options)?;
     let mut rows = measured(sides, &belief, options);
     if sides.iter().any(|side| side.len() == 1) {
-        tails_need_a_second_sign(&mut rows);
+        tails_need_a_second_sign(&mut rows, candidate);
     }
     rows.extend(expected::roll_up(sides));
     rows.extend(expected::gates(sides));
@@ -179,15 +183,39 @@ fn measured(sides: Sides<'_>, belief: &Belief, options: CompareOptions) -> Vec<C
     known.into_iter().filter_map(row).filter(worth_a_row).collect()
 }
 
-/// With one run on a side the p99 of a clock rests on one bad moment: it counts where p50 or p90 moved with it.
-fn tails_need_a_second_sign(rows: &mut [Compared]) {
+/// ours: so many seconds are one moment, and so few arrivals are none that tell anything: a tail is made of at least ten.
+const MOMENT: usize = 3;
+const FEW: u64 = 10;
+
+/// Whether arrivals that took longer than this, in seconds, came at more than one moment of a run: not half of them or
+/// more in any three seconds that follow each other.
+fn is_spread(record: &Record, longer: f64) -> bool {
+    let slow = |buckets: &[(u16, u64)]| {
+        buckets
+            .iter()
+            .filter(|(bucket, _)| bucket_start_us(*bucket) >= longer * 1e6)
+            .map(|(_, count)| count)
+            .sum()
+    };
+    let slow: Vec<u64> = record.per_second.iter().map(|second| slow(&second.response_buckets)).collect();
+    let all: u64 = slow.iter().sum();
+    let most = slow.windows(MOMENT).map(|moment| moment.iter().sum::<u64>()).max().unwrap_or(all);
+    all >= FEW && most * 2 < all
+}
+
+/// With one run on a side the p99 of a clock may rest on one bad moment: it counts where p50 or p90 moved with it, or
+/// where slow arrivals came throughout the run.
+fn tails_need_a_second_sign(rows: &mut [Compared], candidate: &[(String, Record)]) {
     let moved: Vec<(String, Judgement)> =
         rows.iter().map(|row| (row.metric.clone(), row.judgement)).collect();
     for row in rows {
         let Some(clock) = row.metric.strip_suffix(".p99") else { continue };
         let signs = [".p50", ".p90"].map(|sign| (format!("{clock}{sign}"), row.judgement));
         if !signs.iter().any(|sign| moved.contains(sign)) {
+            let slowest = row.bounds[1];
+            let is_of_the_run = || candidate.iter().all(|(_, record)| is_spread(record, slowest));
             row.judgement = match row.judgement {
+                Judgement::Worse if is_of_the_run() => Judgement::Worse,
                 Judgement::Worse => Judgement::Slower,
                 Judgement::Better => Judgement::Faster,
                 other => other,
@@ -215,6 +243,7 @@ fn compared(
     let [baseline, candidate] =
         measures.map(|side| noise::median(side.iter().map(|measure| measure.value).collect()));
     let band = Band::of(measures, sides, options);
+    let too_few = measures.iter().copied().flatten().any(|measure| measure.wanted == Wanted::MoreArrivals);
     let mut all = measures.iter().copied().flatten();
     let first = all.next();
     let wanted = first.map_or(Wanted::Nothing, |first| first.wanted);
@@ -233,6 +262,7 @@ fn compared(
         band: band.part_of(baseline),
         bounds: band.bounds(baseline),
         too_noisy,
+        too_few,
         judgement: if too_noisy { Judgement::Shown } else { judgement },
     }
 }
@@ -245,7 +275,7 @@ fn change(baseline: f64, candidate: f64) -> Option<f64> {
 fn judgement(wanted: Wanted, band: Band, baseline: f64, candidate: f64) -> Judgement {
     let beyond = band.is_exceeded(baseline, candidate);
     match (wanted, candidate > baseline) {
-        (Wanted::Nothing, _) => Judgement::Shown,
+        (Wanted::Nothing | Wanted::MoreArrivals, _) => Judgement::Shown,
         _ if !beyond => Judgement::Same,
         (Wanted::Less, true) | (Wanted::More | Wanted::NotLess, false) => Judgement::Worse,
         (Wanted::Less, false) | (Wanted::More, true) => Judgement::Better,

@@ -25,7 +25,7 @@ pub fn series(record: &Record) -> Result<String, CsvError> {
 }
 
 fn head_of_series() -> Vec<String> {
-    let plain = ["second", "planned", "offered", "started", "finished", "assigned", "refused", "shed"];
+    let plain = ["second", "planned", "offered", "started", "finished", "assigned", "unsuccessful", "shed"];
     let more = ["in_flight", "held", "retries", "throttled_requests"];
     let outcomes = OutcomeKind::ALL.iter().map(|kind| format!("outcome_{}", key(*kind)));
     let times = ["service", "response"].into_iter();
@@ -103,15 +103,17 @@ fn timed(record: &Record) -> Vec<(String, &PhaseStats)> {
     clocks.chain(phases).collect()
 }
 
+/// Times are empty where there were none: 0 would be the best of all.
 fn figures(stats: &PhaseStats) -> [(&'static str, String, &'static str); 7] {
+    let time = |us: u64| known((stats.count > 0).then_some(us));
     [
         ("count", stats.count.to_string(), "count"),
-        ("p50", stats.p50_us.to_string(), "us"),
-        ("p90", stats.p90_us.to_string(), "us"),
-        ("p99", stats.p99_us.to_string(), "us"),
-        ("p999", stats.p999_us.to_string(), "us"),
-        ("max", stats.max_us.to_string(), "us"),
-        ("mean", stats.mean_us.to_string(), "us"),
+        ("p50", time(stats.p50_us), "us"),
+        ("p90", time(stats.p90_us), "us"),
+        ("p99", time(stats.p99_us), "us"),
+        ("p999", time(stats.p999_us), "us"),
+        ("max", time(stats.max_us), "us"),
+        ("mean", known((stats.count > 0).then_some(stats.mean_us)), "us"),
     ]
 }
 
@@ -198,6 +200,7 @@ mod tests {
         let column = |field: &str| match field {
             "t" => "second".to_owned(),
             "throttled" => "throttled_requests".to_owned(),
+            "refused" => "unsuccessful".to_owned(),
             "outcomes" => "outcome_protocol_error".to_owned(),
             "service_us" | "response_us" => field.replace("_us", "_p99_us"),
             "generator_cpu" | "generator_starved" => format!("{field}_share"),
@@ -205,6 +208,19 @@ mod tests {
         };
         for field in fields.as_object().expect("an object").keys() {
             assert!(head.contains(&column(field)), "{field}");
+        }
+    }
+
+    #[test]
+    fn times_that_nobody_took_have_no_figure() {
+        let mut record = demo();
+        record.clocks.response_time = PhaseStats::default();
+        let rows = read(&summary_csv(&record).expect("CSV"));
+        let value = |name: &str| rows.iter().find(|row| row["name"] == name).map(|row| row["value"].as_str());
+        assert_eq!(value("response_time.count"), Some("0"));
+        for figure in ["p50", "p99", "max", "mean"] {
+            assert_eq!(value(&format!("response_time.{figure}")), Some(""), "{figure}");
+            assert_ne!(value(&format!("service_time.{figure}")), Some(""), "{figure}");
         }
     }
 

@@ -78,7 +78,7 @@ fn lines(record: &Record, most: &Most) -> Vec<String> {
     lines.extend(named("generator", &generator(record)));
     let health = record.generator.findings.iter().map(|finding| paragraph("  ", 4, finding));
     lines.extend(cut(health, most.words));
-    lines.extend(table(&told(times(record)), MOST_TIMES));
+    lines.extend(table(&times(record), MOST_TIMES));
     lines.extend(table(&reconciliation(record), most.checks));
     lines
 }
@@ -89,14 +89,6 @@ fn ways(record: &Record, most: usize) -> Vec<String> {
         return vec![String::new(), "Roll-up: nobody rolled up".to_owned()];
     }
     table(&roll_up(record), most)
-}
-
-/// The times, without numbers where nobody was measured: 0 ms would be very fast.
-fn told(mut times: Table) -> Table {
-    for row in times.rows.iter_mut().filter(|row| row.get(times.words).is_some_and(|count| count == "0")) {
-        row.iter_mut().skip(times.words + 1).for_each(|cell| "-".clone_into(cell));
-    }
-    times
 }
 
 /// A name or message from outside may hold characters that move the cursor or break the line.

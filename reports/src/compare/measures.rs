@@ -25,6 +25,8 @@ pub(super) enum Wanted {
     Evidence,
     /// It is shown.
     Nothing,
+    /// It is shown: there are too few arrivals for it.
+    MoreArrivals,
 }
 
 /// What a metric's noise is made of.
@@ -195,7 +197,7 @@ fn percentile(
         metric: format!("{name}.{}", p.name),
         unit: "s",
         value: (p.value)(stats) as f64 / 1e6,
-        wanted: if stats.count < p.samples { Wanted::Nothing } else { wanted },
+        wanted: if stats.count < p.samples { Wanted::MoreArrivals } else { wanted },
         noise: Noise::Time { tail: p.tail, series: Some(series), least },
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::PhaseStats;
+use crate::bucket_of;
 use crate::record::{
     Capacity, Clocks, Ended, Expectations, GateResult, Held, OutcomeKind, Outcomes, Reason, RollUp, SCHEMA,
     ScenarioText, Second, Setting, Shard, ShardFacts, Throughput, Verdict, VerdictKind,
@@ -247,6 +248,37 @@ fn percentiles_of_few_arrivals_are_shown_and_not_judged() {
         let percentiles = ["p50", "p90", "p99", "p999"].map(|p| format!("response_time.{p}"));
         let same = percentiles.iter().filter(|p| row(&comparison, p).judgement == Judgement::Same);
         assert_eq!(same.count(), judged, "{planned}");
+        let few = percentiles.iter().filter(|p| row(&comparison, p).too_few);
+        assert_eq!(few.count(), 4 - judged, "{planned}");
+    }
+}
+
+#[test]
+fn a_tail_that_is_slow_throughout_a_run_is_no_bad_moment() {
+    /// One in forty takes 1 s and all others 20 ms; of the slow ones so many came in each second.
+    fn slow_in(seconds: impl Fn(usize) -> u64) -> Record {
+        let clocks = shaped(&[(11_583, 20.0), (297, 1_000.0)]).clocks;
+        with(|record| {
+            (record.clocks, record.model) = (clocks, "open".to_owned());
+            for (at, second) in record.per_second.iter_mut().enumerate() {
+                (second.service_us, second.response_us) = (None, None);
+                second.response_buckets = vec![(bucket_of(20_000), 100), (bucket_of(1_000_000), seconds(at))];
+            }
+        })
+    }
+    for (candidate, judgement) in [
+        (slow_in(|_| 3), Judgement::Worse),
+        (slow_in(|t| if t % 2 == 0 { 6 } else { 0 }), Judgement::Worse),
+        (slow_in(|t| if t == 7 { 60 } else { 0 }), Judgement::Slower),
+        (slow_in(|t| if (7..10).contains(&t) { 15 } else { 1 }), Judgement::Slower),
+    ] {
+        let comparison = both(&shaped(&[(11_880, 20.0)]), &candidate);
+        let p99 = row(&comparison, "response_time.p99");
+        assert_eq!(
+            (p99.judgement, comparison.regressed),
+            (judgement, judgement == Judgement::Worse),
+            "{p99:?}"
+        );
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn table(comparison: &Comparison) -> Table {
 }
 
 /// What a band is.
-const NOTE: &str = "a change within its band is noise; what is only slower or faster fails nothing";
+const NOTE: &str = "a change within its band is noise; what is only slower or faster fails nothing, nor does what has too few arrivals";
 
 /// What a comparison comes to, in words.
 pub(crate) fn verdict(comparison: &Comparison) -> String {
@@ -50,6 +50,7 @@ pub(crate) const fn judged(row: &Compared) -> &'static str {
         Judgement::Faster => "faster",
         Judgement::Same => "same",
         Judgement::Shown if row.too_noisy => "noisy",
+        Judgement::Shown if row.too_few => "few",
         Judgement::Shown => "-",
     }
 }
