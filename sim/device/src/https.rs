@@ -43,6 +43,8 @@ impl HttpsChannel {
     pub(crate) async fn exchange(&mut self, run: &Run<'_>, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let request =
             self.request(run, ask).map_err(|_| run.nonsense("an operation id that no path can carry"))?;
+        // The connection may not have noted yet that the answer before was read to its end; it refuses until then.
+        self.sender.ready().await.map_err(|e| failed(run, &e))?;
         let response = self.sender.send_request(request).await.map_err(|e| failed(run, &e))?;
         let status = response.status().as_u16();
         let seconds =
