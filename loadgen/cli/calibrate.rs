@@ -9,8 +9,8 @@
 //!
 //! All of it is played many times, and of the rounds of a percentile the one counts that is in the middle, by how far known
 //! and read are apart: many short rounds, since what else a machine does comes in bursts. Processors are kept awake
-//! meanwhile, and the program goes before others where it may. A run in which arrivals started late was disturbed by something else that the machine did, and is played
-//! again.
+//! meanwhile, and the program goes before others where it may. A run in which arrivals started late was disturbed by
+//! something else that the machine did, and is played again.
 
 mod calm;
 
@@ -41,8 +41,8 @@ const ROUNDS: Rounds = Rounds { held: 15, stalled: 5 };
 const QUICK: Rounds = Rounds { held: 5, stalled: 1 };
 /// How long the mock stalls, in seconds.
 const STALL: f64 = 2.0;
-/// Devices of the stall, and beside it: its queue is worked off before the end, and is less than half of them. The fewer, the less depends
-/// on how fast the queue is worked off.
+/// Devices of the stall, and of the run beside it: the queue is worked off before the end, and is less than half of them.
+/// The fewer, the less depends on how fast the queue is worked off.
 const STALLED: u64 = 560;
 /// For how long answers are held to measure the floor: a processor that has nothing to do meanwhile takes time to wake.
 const MOMENT: &str = "1ms";
